@@ -1,0 +1,36 @@
+/** Every name this project owns in a cluster: group, kinds, labels, annotations, finalizers, field owners. */
+
+export const GROUP = 'mtafleet.io'
+export const VERSION = 'v1alpha1'
+export const API_VERSION = `${GROUP}/${VERSION}`
+
+/** Plural resource names, as they stand in URLs and in RBAC rules. */
+export const RESOURCES = {
+  SendingStream: 'sendingstreams',
+  IPPool: 'ippools',
+  MTAInstance: 'mtainstances',
+} as const
+export type Kind = keyof typeof RESOURCES
+
+export const LABELS = {
+  stream: 'mtafleet.io/stream',
+  instance: 'mtafleet.io/instance',
+  shard: 'mtafleet.io/shard',
+  class: 'mtafleet.io/class',
+  managedBy: 'app.kubernetes.io/managed-by',
+  name: 'app.kubernetes.io/name',
+  component: 'app.kubernetes.io/component',
+} as const
+
+export const ANNOTATIONS = {
+  /** Hash of everything in a Pod that cannot change while it runs; another hash means another Pod. */
+  podHash: 'mtafleet.io/pod-hash',
+} as const
+
+export const FINALIZERS = {
+  /** On SendingStream and MTAInstance: an instance goes only after its stopPolicy has been honoured. */
+  drain: 'mtafleet.io/drain',
+} as const
+
+/** Server-side apply field owners: one for each writer, so that each owns its own conditions. */
+export const FIELD_OWNERS = { operator: 'mtafleet-operator', agent: 'mtafleet-agent' } as const

@@ -1,0 +1,237 @@
+import { z } from 'zod'
+import { Conditions, LocalRef, type ObjectMeta } from './meta.ts'
+
+/** SendingStream: one class of mail with its own processes, queue, addresses and limits. */
+
+export const MailClass = z
+  .enum(['Transactional', 'Notification', 'Marketing', 'Cold'])
+  .describe('What kind of mail this is: Transactional (asked for by an act of the recipient), Notification, Marketing or Cold.')
+export type MailClass = z.infer<typeof MailClass>
+
+export const SubmissionLimits = {
+  allowedNetworks: z
+    .array(z.string().min(3).max(49))
+    .max(64)
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'set' })
+    .describe('Networks (CIDR) whose clients may submit without AUTH. Others must authenticate.'),
+  maxMessageBytes: z
+    .int()
+    .min(65536)
+    .max(157286400)
+    .default(26214400)
+    .describe('Largest message accepted, in bytes; larger ones get 552 (RFC 1870). At least 64 KiB (RFC 5321 section 4.5.3.1.7).'),
+  maxRecipients: z
+    .int()
+    .min(100)
+    .max(10000)
+    .default(1000)
+    .describe('Most recipients of one message; further ones get 452. At least 100 (RFC 5321 section 4.5.3.1.8).'),
+  maxConnections: z
+    .int()
+    .min(1)
+    .max(10000)
+    .default(500)
+    .describe('Most submission sessions at a time for each instance; further ones get 421.'),
+}
+
+export const QueuePolicy = {
+  retrySeconds: z
+    .array(z.int().min(1).max(86400))
+    .min(1)
+    .max(32)
+    .default([300, 900, 1800, 3600, 7200, 14400])
+    .meta({ 'x-kubernetes-list-type': 'atomic' })
+    .describe('How long to wait after the first, second, … deferral of a recipient; the last one repeats (RFC 5321 section 4.5.4.1).'),
+  maxAgeSeconds: z
+    .int()
+    .min(60)
+    .max(2592000)
+    .default(432000)
+    .describe('How long delivery is tried before a message is returned to its sender (RFC 5321 section 4.5.4.1: 4 to 5 days).'),
+}
+
+export const DeliveryLimits = z
+  .object({
+    maxConnectionsPerDestination: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(20)
+      .describe('Most open connections from one instance to one destination.'),
+    maxMessagesPerConnection: z.int().min(1).max(100000).default(100).describe('A connection is closed after so many transactions.'),
+  })
+  .prefault({})
+  .describe('How fast mail may leave.')
+export type DeliveryLimits = z.infer<typeof DeliveryLimits>
+
+export const Route = z
+  .object({
+    domain: z.string().min(1).max(253).describe("Recipient domain in lower case, or '*' for every domain without a route of its own."),
+    nextHop: z
+      .object({
+        host: z.string().min(1).max(253).describe('Host name or address; a name is looked up as A and AAAA, never as MX.'),
+        port: z.int().min(1).max(65535).default(25).describe('TCP port.'),
+      })
+      .describe('Where mail for the domain goes instead of its MX.'),
+  })
+  .describe('A next hop for a domain, for relays and tests.')
+export type Route = z.infer<typeof Route>
+
+export const Routes = z
+  .array(Route)
+  .max(256)
+  .optional()
+  .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['domain'] })
+  .describe('Next hops for domains; the domain itself before *. Domains without one go to their MX (RFC 5321 section 5.1).')
+
+const Quantities = z.record(z.string().max(63), z.string().max(32)).meta({ maxProperties: 8 })
+
+export const Resources = z
+  .object({
+    requests: Quantities.optional().describe('What the scheduler reserves, by resource name.'),
+    limits: Quantities.optional().describe('What the container may not exceed, by resource name.'),
+  })
+  .describe('Compute resources of the agent container.')
+export type Resources = z.infer<typeof Resources>
+
+export const Toleration = z
+  .object({
+    key: z.string().max(316).optional().describe('Taint key; empty with operator Exists matches all.'),
+    operator: z.enum(['Equal', 'Exists']).default('Equal').describe('How value is compared.'),
+    value: z.string().max(63).optional().describe('Taint value.'),
+    effect: z.enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute']).optional().describe('Taint effect; all when absent.'),
+  })
+  .describe('A taint that the Pods accept.')
+export type Toleration = z.infer<typeof Toleration>
+
+export const Placement = z
+  .object({
+    nodeSelector: z
+      .record(z.string().max(316), z.string().max(63))
+      .meta({ maxProperties: 16 })
+      .optional()
+      .describe('Labels a node must have. Among the nodes of the pool, only these are used.'),
+    tolerations: z
+      .array(Toleration)
+      .max(16)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'atomic' })
+      .describe('Taints that the Pods accept.'),
+    priorityClassName: z.string().max(253).optional().describe('PriorityClass of the Pods.'),
+  })
+  .describe('Which of the nodes of the pool may run instances.')
+export type Placement = z.infer<typeof Placement>
+
+export const AgentTemplate = z
+  .object({
+    image: z.string().min(1).max(512).optional().describe("Image of the agent; the operator's own when absent."),
+    resources: Resources.optional(),
+    logLevel: z.enum(['Debug', 'Info', 'Warn', 'Error']).default('Info').describe('Least level that is logged.'),
+  })
+  .prefault({})
+  .describe('How the agent runs.')
+export type AgentTemplate = z.infer<typeof AgentTemplate>
+
+export const StopPolicy = z
+  .enum(['None', 'Hold', 'HoldAndDrain'])
+  .describe(
+    'None: mail is accepted and delivered; on deletion the instances stop at once and undelivered mail stays on the volumes. Hold: nothing is accepted and nothing delivered; ' +
+      'on deletion as None. HoldAndDrain: nothing is accepted, what is queued is delivered; on deletion each instance goes when its queue is empty.',
+  )
+export type StopPolicy = z.infer<typeof StopPolicy>
+
+export const SendingStreamSpec = z
+  .object({
+    class: MailClass,
+    primaries: z
+      .int()
+      .min(0)
+      .max(64)
+      .default(1)
+      .describe('How many instances share the load, each with its own queue and source addresses.'),
+    poolRef: LocalRef('IPPool'),
+    submission: z
+      .object({
+        port: z.int().min(1).max(65535).default(587).describe('Port of the Service for submission with STARTTLS (RFC 6409).'),
+        implicitTlsPort: z
+          .int()
+          .min(1)
+          .max(65535)
+          .default(465)
+          .describe('Port of the Service for submission over TLS from the first byte (RFC 8314).'),
+        tlsSecretRef: LocalRef('Secret of type kubernetes.io/tls').optional(),
+        authSecretRef: LocalRef('Secret that holds the users').optional(),
+        ...SubmissionLimits,
+      })
+      .describe('How clients hand in mail, and who may.'),
+    queue: z
+      .object({
+        storageClassName: z
+          .string()
+          .min(1)
+          .max(253)
+          .describe('StorageClass of the queue volumes; local SSD with WaitForFirstConsumer is meant.'),
+        size: z.string().min(1).max(32).describe('Size of each queue volume, as a Kubernetes quantity (20Gi).'),
+        volumeRetention: z
+          .enum(['Retain', 'DeleteWhenEmpty'])
+          .default('Retain')
+          .describe(
+            'What happens to the volume claim of an instance that goes. Retain: it stays. DeleteWhenEmpty: it goes too, if no mail is left on it.',
+          ),
+        ...QueuePolicy,
+      })
+      .describe('Where accepted mail is kept, and how long.'),
+    delivery: DeliveryLimits,
+    routes: Routes,
+    placement: Placement.optional(),
+    agent: AgentTemplate,
+    stopPolicy: StopPolicy.default('None'),
+  })
+  .describe('What the stream shall be.')
+export type SendingStreamSpec = z.infer<typeof SendingStreamSpec>
+
+export const QueueTotals = z
+  .object({
+    messages: z.int().min(0).describe('Messages with at least one recipient still to be served.'),
+    recipients: z.int().min(0).describe('Recipients still to be served.'),
+    deferred: z.int().min(0).describe('Recipients that were tried and wait for their next attempt.'),
+  })
+  .describe('What waits in the queue; coarse, at most every 10 s.')
+export type QueueTotals = z.infer<typeof QueueTotals>
+
+export const ShardStatus = z
+  .object({
+    shard: z.int().min(0).max(63).describe('Number of the shard.'),
+    primary: z.string().max(253).describe('The MTAInstance that accepts and delivers.'),
+    nodeName: z.string().max(253).optional().describe('Its node.'),
+    ready: z.enum(['True', 'False', 'Unknown']).describe('Its Ready condition.'),
+  })
+  .describe('One shard: a queue and the instance that works on it.')
+export type ShardStatus = z.infer<typeof ShardStatus>
+
+export const SendingStreamStatus = z
+  .object({
+    conditions: Conditions,
+    observedGeneration: z.int().min(0).optional().describe('The generation this status speaks of.'),
+    replicas: z.int().min(0).max(128).optional().describe('How many instances there are.'),
+    readyReplicas: z.int().min(0).max(128).optional().describe('How many of them are Ready.'),
+    selector: z.string().max(1024).optional().describe('Label selector of the Pods, for /scale.'),
+    shards: z
+      .array(ShardStatus)
+      .max(128)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['shard'] })
+      .describe('The shards.'),
+    queue: QueueTotals.optional(),
+  })
+  .describe('What is, as last observed.')
+export type SendingStreamStatus = z.infer<typeof SendingStreamStatus>
+
+export type SendingStream = {
+  readonly apiVersion: 'mtafleet.io/v1alpha1'
+  readonly kind: 'SendingStream'
+  readonly metadata: ObjectMeta
+  readonly spec: SendingStreamSpec
+  readonly status?: SendingStreamStatus
+}

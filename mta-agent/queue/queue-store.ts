@@ -1,0 +1,89 @@
+import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
+import type { Domain, Envelope, Recipient } from '../domain/envelope.ts'
+import type { QueueId } from '../domain/queue-id.ts'
+
+/**
+ * The queue, in words of mail. Whatever a promise of this port says is durable has been fsynced when the promise resolves; whatever
+ * rejects has changed nothing that anyone will ever see. A store that cannot keep that ends the process (`onBroken`).
+ */
+
+/** Milliseconds since the epoch, by the wall clock: schedules survive restarts and moves to other machines. */
+export type Millis = number
+
+/** A message as it shall be stored: CRLF line ends, our Received line in front. The Buffer is owned by the store from now on. */
+export type NewMessage = {
+  readonly envelope: Envelope
+  readonly content: Buffer
+  readonly acceptedAt: Millis
+}
+
+/** The recipients of one message at one destination. They are attempted together and share one schedule. */
+export type Delivery = {
+  readonly queueId: QueueId
+  readonly destination: Domain
+  /** Those still to be served, with their index in the envelope. */
+  readonly recipients: readonly (Recipient & { readonly index: number })[]
+  /** How often it was tried; 0 before the first attempt. */
+  readonly attempts: number
+  readonly dueAt: Millis
+  readonly acceptedAt: Millis
+  readonly sizeBytes: number
+}
+
+/** What one attempt came to. Recipients without an outcome stay as they were. */
+export type DeliveryResult = {
+  readonly queueId: QueueId
+  readonly destination: Domain
+  readonly at: Millis
+  readonly outcomes: readonly { readonly index: number; readonly outcome: DeliveryOutcome }[]
+  /** When the deferred ones are due again; required if there are any. */
+  readonly nextAttemptAt?: Millis
+}
+
+export type StoredMessage = {
+  readonly queueId: QueueId
+  readonly envelope: Envelope
+  readonly acceptedAt: Millis
+  readonly sizeBytes: number
+}
+
+export type QueueTotals = {
+  readonly messages: number
+  readonly recipients: number
+  /** Recipients that were tried and wait for their next attempt. */
+  readonly deferred: number
+  readonly contentBytes: number
+  readonly oldestAcceptedAt?: Millis
+}
+
+/** Thrown by append when there is no room. Nothing was stored; the client is told 452 and keeps the message. */
+export class QueueFull extends Error {
+  override readonly name = 'QueueFull'
+}
+
+export type QueueStore = AsyncDisposable & {
+  /** Stores the message and schedules it for now. Resolves, when durable, to its name. Rejects with QueueFull when there is no room. */
+  append(message: NewMessage): Promise<QueueId>
+  /**
+   * Deliveries due at `now`, earliest first, at most `limit`. They are taken: no other call returns them until `settle` or `release`.
+   * Taking is memory only; after a restart everything unsettled is due again.
+   */
+  takeDue(now: Millis, limit: number): readonly Delivery[]
+  /** When the earliest delivery that is not taken falls due; undefined when there is none. */
+  nextDueAt(): Millis | undefined
+  /** Called after something became due that was not there before. One listener; it must not throw. */
+  onDue(listener: () => void): void
+  /** Gives back deliveries that were taken and not attempted; due as before. */
+  release(deliveries: readonly Delivery[]): void
+  /**
+   * Records an attempt and, in the same log entry, stores the report that it calls for. Resolves when durable.
+   * Delivered and bounced recipients are done; a message without recipients left is gone.
+   */
+  settle(result: DeliveryResult, report?: NewMessage): Promise<void>
+  readMessage(queueId: QueueId): StoredMessage | undefined
+  /** The content; undefined when the message is gone. */
+  readContent(queueId: QueueId): Buffer | undefined
+  totals(): QueueTotals
+  /** 'full' while append would reject. Looked at before DATA, so that a client hears 452 before it sends the body. */
+  room(sizeBytes: number): 'room' | 'full'
+}

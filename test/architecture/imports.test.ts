@@ -1,0 +1,87 @@
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { expect, test } from 'vitest'
+
+type Allowed = { readonly folders: readonly string[]; readonly packages: readonly string[] }
+
+/**
+ * Who may import whom. A folder sees itself, what is listed here, node:* where it says so, and nothing else.
+ * Adding a word to this table is an architecture change: say why in the commit.
+ */
+const MAY_IMPORT: Record<string, Allowed> = {
+  crds: { folders: [], packages: ['zod', 'generate.ts: node:*', 'generate.ts: yaml'] },
+  kube: { folders: [], packages: ['undici', 'yaml', 'node:*'] },
+  operator: {
+    folders: ['crds', 'kube', 'operator/controllers', 'operator/planning', 'mta-agent/contract'],
+    packages: ['node:*', 'pino', 'prom-client', 'zod', 'yaml'],
+  },
+  'operator/controllers': { folders: ['crds', 'operator/planning'], packages: [] },
+  'operator/planning': { folders: ['crds', 'mta-agent/contract'], packages: [] },
+  'mta-agent': {
+    folders: [
+      'crds',
+      'kube',
+      'mta-agent/admin',
+      'mta-agent/bounces',
+      'mta-agent/contract',
+      'mta-agent/delivery',
+      'mta-agent/domain',
+      'mta-agent/queue',
+      'mta-agent/shaping',
+      'mta-agent/submission',
+    ],
+    packages: ['node:*', 'pino', 'prom-client', 'yaml', 'zod'],
+  },
+  'mta-agent/contract': { folders: ['crds'], packages: ['zod'] },
+  'mta-agent/domain': { folders: ['crds'], packages: [] },
+  'mta-agent/shaping': { folders: ['crds', 'mta-agent/domain'], packages: [] },
+  'mta-agent/queue': { folders: ['crds', 'mta-agent/domain'], packages: ['node:*', 'lmdb-queue-store.ts: lmdb'] },
+  'mta-agent/submission': { folders: ['crds', 'mta-agent/domain', 'mta-agent/queue'], packages: ['node:*', 'smtp-server', 'ipaddr.js'] },
+  'mta-agent/bounces': { folders: ['crds', 'mta-agent/domain'], packages: [] },
+  'mta-agent/delivery': {
+    folders: ['crds', 'mta-agent/bounces', 'mta-agent/domain', 'mta-agent/queue', 'mta-agent/shaping'],
+    packages: ['node:*', 'nodemailer', 'ipaddr.js'],
+  },
+  'mta-agent/admin': {
+    folders: ['crds', 'mta-agent/contract', 'mta-agent/domain', 'mta-agent/queue', 'mta-agent/shaping'],
+    packages: ['node:*', 'prom-client'],
+  },
+}
+const ALIASES = { '#crds/': 'crds/', '#kube/': 'kube/', '#operator/': 'operator/', '#agent/': 'mta-agent/', '#test/': 'test/' }
+const IMPORT = /\b(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g
+
+const sources = globSync('{crds,kube,operator,mta-agent}/**/*.ts').filter((file) => !file.endsWith('.test.ts'))
+
+test.each(sources)('%s imports only what its folder may', (file) => {
+  const allowed = MAY_IMPORT[folderOf(file)]
+  expect(allowed, `${folderOf(file)} is missing from MAY_IMPORT`).toBeDefined()
+  expect(importsOf(file).filter((spec) => !permits(allowed!, file, spec))).toEqual([])
+})
+
+function permits(allowed: Allowed, file: string, spec: string): boolean {
+  const target = resolve(file, spec)
+  if (target !== undefined) {
+    return [folderOf(file), ...allowed.folders].includes(folderOf(target)) && !/(^|\/)main\.ts$/.test(target)
+  }
+  const name = file.slice(file.lastIndexOf('/') + 1)
+  return allowed.packages.some((entry) => {
+    const [only, pattern] = entry.includes(': ') ? entry.split(': ') : [undefined, entry]
+    if (only !== undefined && only !== name) return false
+    return pattern === 'node:*' ? spec.startsWith('node:') : spec === pattern || spec.startsWith(`${pattern}/`)
+  })
+}
+
+function importsOf(file: string): string[] {
+  return [...readFileSync(file, 'utf8').matchAll(IMPORT)].map((match) => match[1]!)
+}
+
+function resolve(file: string, spec: string): string | undefined {
+  if (spec.startsWith('.')) return normalize(join(dirname(file), spec))
+  const alias = Object.entries(ALIASES).find(([prefix]) => spec.startsWith(prefix))
+  return alias && spec.replace(alias[0], alias[1])
+}
+
+/** `operator/planning/x.ts` → `operator/planning`; `crds/x.ts` → `crds`. */
+function folderOf(file: string): string {
+  return dirname(file).split('/').slice(0, 2).join('/')
+}

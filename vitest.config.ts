@@ -1,0 +1,31 @@
+import { defineConfig } from 'vitest/config'
+
+/**
+ * unit: beside their source, plus what needs no cluster (architecture, conversations). Runs in `npm run check`.
+ * apiserver: against a real kube-apiserver and etcd, without nodes. Runs in `npm test`.
+ */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: [
+            '{crds,kube,operator,mta-agent,scripts}/**/*.test.ts',
+            'test/{architecture,conversations,internet,cluster,builders}/**/*.test.ts',
+          ],
+          exclude: ['**/*.apiserver.test.ts'],
+        },
+      },
+      {
+        test: {
+          name: 'apiserver',
+          include: ['{crds,kube,operator,mta-agent,test}/**/*.apiserver.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+})
