@@ -56,6 +56,9 @@ export type QueueTotals = {
   readonly oldestAcceptedAt?: Millis
 }
 
+/** How many more deliveries of this destination may be taken now; 0 leaves all of them. Pure for the length of one call. */
+export type DestinationRoom = (destination: Domain) => number
+
 /** Thrown by append when there is no room. Nothing was stored; the client is told 452 and keeps the message. */
 export class QueueFull extends Error {
   override readonly name = 'QueueFull'
@@ -65,12 +68,18 @@ export type QueueStore = AsyncDisposable & {
   /** Stores the message and schedules it for now. Resolves, when durable, to its name. Rejects with QueueFull when there is no room. */
   append(message: NewMessage): Promise<QueueId>
   /**
-   * Deliveries due at `now`, earliest first, at most `limit`. They are taken: no other call returns them until `settle` or `release`.
-   * Taking is memory only; after a restart everything unsettled is due again.
+   * Deliveries due at `now`, earliest first, at most `limit`, and of each destination at most `room`. They are taken: no other call
+   * returns them until `settle` or `release`. Taking is memory only; after a restart everything unsettled is due again.
+   * A destination without room must cost no more than asking: a million deliveries behind it may not be walked through.
    */
-  takeDue(now: Millis, limit: number): readonly Delivery[]
-  /** When the earliest delivery that is not taken falls due; undefined when there is none. */
-  nextDueAt(): Millis | undefined
+  takeDue(now: Millis, limit: number, room?: DestinationRoom): readonly Delivery[]
+  /** When the earliest delivery that is not taken, and whose destination has room, falls due; undefined when there is none. */
+  nextDueAt(room?: DestinationRoom): Millis | undefined
+  /**
+   * Deliveries of messages accepted before `acceptedBefore`, due or not, oldest message first, at most `limit`. They are taken, as by
+   * takeDue. This is how mail for a destination that is not being dialled still comes back to its sender in time.
+   */
+  takeExpired(acceptedBefore: Millis, limit: number): readonly Delivery[]
   /** Called after something became due that was not there before. One listener; it must not throw. */
   onDue(listener: () => void): void
   /** Gives back deliveries that were taken and not attempted; due as before. */
