@@ -209,7 +209,7 @@ class ApiClient implements Client {
   }
 
   async #json<T>(request: Request, call: Call): Promise<T> {
-    return JSON.parse(await this.#transport.exchange(request, timing(call))) as T
+    return parseJson(await this.#transport.exchange(request, timing(call))) as T
   }
 }
 
@@ -254,8 +254,17 @@ export async function* splitLines(pieces: AsyncIterable<string>): AsyncGenerator
   }
 }
 
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    const start = JSON.stringify(text.slice(0, 100))
+    throw new KubeError({ kind: 'unavailable', reason: 'garbled' }, `the API server must answer in JSON, but answered ${start}`, { cause })
+  }
+}
+
 function parseWatchLine<T>(line: string): WatchEvent<T> {
-  const event = JSON.parse(line) as WatchEvent<T> | { readonly type: 'ERROR'; readonly object: Status }
+  const event = parseJson(line) as WatchEvent<T> | { readonly type: 'ERROR'; readonly object: Status }
   if (event.type !== 'ERROR') return event
   const failure = classifyStatus(event.object.code ?? 500, event.object)
   throw new KubeError(failure, event.object.message ?? 'the API server ended the watch with an error')

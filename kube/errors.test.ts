@@ -29,6 +29,7 @@ test.each([
   ['UND_ERR_BODY_TIMEOUT', 'timeout'],
   ['ECONNRESET', 'reset'],
   ['EAI_AGAIN', 'unreachable'],
+  ['HPE_INVALID_CONSTANT', 'reset'],
 ])('a break with code %s is %s', (code, reason) => {
   expect(classifyBreak(Object.assign(new Error('x'), { code }))).toBe(reason)
 })
@@ -38,8 +39,11 @@ test('the innermost known code decides', () => {
   expect(classifyBreak(Object.assign(new Error('other side closed', { cause: inner }), { code: 'UND_ERR_SOCKET' }))).toBe('timeout')
 })
 
-test('what has no known code is no break of the network', () => {
-  expect(classifyBreak(new TypeError('a defect'))).toBeUndefined()
+test('a defect of this program is no break', () => {
+  expect([
+    classifyBreak(new TypeError('a defect')),
+    classifyBreak(Object.assign(new Error('bad header'), { code: 'UND_ERR_INVALID_ARG' })),
+  ]).toEqual([undefined, undefined])
 })
 
 test('isKubeError tells kinds apart', () => {

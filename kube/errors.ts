@@ -4,7 +4,16 @@
  */
 
 /** Why the API server could not be asked, or its answer did not arrive. The call may have had its effect all the same. */
-export type UnavailableReason = 'refused' | 'reset' | 'timeout' | 'tls' | 'unreachable'
+export type UnavailableReason =
+  | 'refused'
+  | 'reset'
+  | 'timeout'
+  | 'tls'
+  | 'unreachable'
+  /** What came is no JSON. */
+  | 'garbled'
+  /** Our own token, certificate or kubeconfig file could not be read. */
+  | 'credentials'
 
 export type KubeFailure =
   | { readonly kind: 'notFound' }
@@ -79,7 +88,6 @@ function retryAfterSeconds(status: Status, header: string | undefined): number {
 
 const REASONS: ReadonlyMap<string, UnavailableReason> = new Map<string, UnavailableReason>([
   ['ECONNREFUSED', 'refused'],
-  ['ENOENT', 'refused'],
   ['ETIMEDOUT', 'timeout'],
   ['UND_ERR_CONNECT_TIMEOUT', 'timeout'],
   ['UND_ERR_HEADERS_TIMEOUT', 'timeout'],
@@ -95,22 +103,25 @@ const REASONS: ReadonlyMap<string, UnavailableReason> = new Map<string, Unavaila
   ['EPIPE', 'reset'],
   ['ECONNABORTED', 'reset'],
   ['UND_ERR_SOCKET', 'reset'],
-  ['HPE_INVALID_CONSTANT', 'reset'],
-  ['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'reset'],
   ['EPROTO', 'tls'],
 ])
 const TLS_CODES = /^(CERT_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|CRL_)/
 
-/** Why an exchange broke, from the code of the error or of its causes; undefined when it is no fault of the network. */
+/** Codes that mean a defect of ours, not of the exchange. */
+const DEFECTS = /^(UND_ERR_INVALID|UND_ERR_NOT_SUPPORTED|ERR_INVALID_)/
+
+/** Why an exchange broke, from the code of the error or of its causes; undefined when it is a defect of this program. */
 export function classifyBreak(error: unknown): UnavailableReason | undefined {
   const codes = codesOf(error)
   if (codes.some((code) => TLS_CODES.test(code))) return 'tls'
-  // undici wraps what the socket said: the inner code is the truer one.
-  return codes.toReversed().flatMap((code) => REASONS.get(code) ?? [])[0]
+  if (codes.length === 0 || codes.some((code) => DEFECTS.test(code))) return undefined
+  // undici wraps what the socket said: the inner code is the truer one. What is in no table broke the exchange all the same.
+  return codes.toReversed().flatMap((code) => REASONS.get(code) ?? [])[0] ?? 'reset'
 }
 
 function codesOf(error: unknown, depth = 0): string[] {
   if (!(error instanceof Error) || depth > 4) return []
   const own = 'code' in error && typeof error.code === 'string' ? [error.code] : []
-  return [...own, ...codesOf(error.cause, depth + 1)]
+  const inner = error instanceof AggregateError ? error.errors : [error.cause]
+  return [...own, ...inner.flatMap((cause) => codesOf(cause, depth + 1))]
 }

@@ -89,10 +89,10 @@ class PooledTransport implements Transport {
 
   /** A 2xx answer, its body unread. A 401 is tried once more if the credentials on disk have changed since. */
   async #request(request: Request, signal: AbortSignal, pool: 'calls' | 'watches', silenceMillis = 0): Promise<Answer> {
-    const access = await this.#server.read()
+    const access = await credentials(this.#server.read())
     const answer = await this.#send(access, request, { signal, pool, silenceMillis })
     if (answer.statusCode === 401) {
-      const now = await this.#server.reread()
+      const now = await credentials(this.#server.reread())
       if (now.token !== access.token || !sameTls(now.tls, access.tls)) {
         await answer.body.dump()
         return accepted(await this.#send(now, request, { signal, pool, silenceMillis }))
@@ -172,6 +172,15 @@ function openAgent(tls: Tls, connections: number | undefined): Agent {
       ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
     },
   })
+}
+
+async function credentials(read: Promise<Access>): Promise<Access> {
+  try {
+    return await read
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause)
+    throw new KubeError({ kind: 'unavailable', reason: 'credentials' }, `the credentials could not be read: ${text}`, { cause })
+  }
 }
 
 const sameTls = (a: Tls, b: Tls): boolean =>
