@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { ObjectNameField } from './fields.ts'
+import { mapList } from './rules.ts'
 
 /** The part of ObjectMeta we read. Everything the API server fills in is optional here: a file has none of it. */
 export type ObjectMeta = {
@@ -28,7 +30,7 @@ export type OwnerReference = {
 export const LocalRef = (what: string) =>
   z
     .object({
-      name: z.string().min(1).max(253).describe(`Name of the ${what}, in the same namespace.`),
+      name: ObjectNameField.describe(`Name of the ${what}, in the same namespace.`),
     })
     .describe(`The ${what}, in the same namespace.`)
 
@@ -45,9 +47,6 @@ export const Condition = z
   .describe('One observed aspect of the object (metav1.Condition).')
 export type Condition = z.infer<typeof Condition>
 
-export const Conditions = z
-  .array(Condition)
-  .max(32)
+export const Conditions = mapList(z.array(Condition).max(32), 'type')
   .optional()
-  .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] })
-  .describe('What holds now, and why.')
+  .describe('What holds now, and why. Ready says whether all is well; Reconciling and Stalled say whether that may still change by itself.')

@@ -1,4 +1,7 @@
 import { z } from 'zod'
+import { isAddress, isLoopback, parseAddress } from './addresses.ts'
+import { AddressField, DomainField, ObjectNameField, QueueSizeField } from './fields.ts'
+import { immutable, mapList, setList, withRules, withTransitions } from './rules.ts'
 import { Conditions, LocalRef, type ObjectMeta } from './meta.ts'
 import {
   AgentTemplate,
@@ -7,6 +10,8 @@ import {
   Placement,
   QueuePolicy,
   QueueTotals,
+  type Route,
+  RETRY_BEFORE_EXPIRY,
   Routes,
   SubmissionLimits,
 } from './sending-stream.ts'
@@ -18,42 +23,62 @@ import {
 
 export const SourceAddress = z
   .object({
-    address: z.string().min(2).max(45).describe('Source address that deliveries are bound to.'),
-    hostName: z.string().min(1).max(253).describe('The name said in EHLO from this address.'),
+    address: AddressField.describe('Source address that deliveries are bound to, in its canonical spelling.'),
+    hostName: DomainField.describe('The name said in EHLO from this address.'),
   })
   .describe('One source address of the instance.')
 export type SourceAddress = z.infer<typeof SourceAddress>
 
 const Port = (what: string) => z.int().min(0).max(65535).describe(`${what} 0, in a file only: any free one, named in the log.`)
 
-export const MTAInstanceSpec = z
+const CEL_PORTS = '[self.submission, self.submissions, self.admin]'
+
+const Ports = withRules(
+  z.object({
+    submission: Port('Submission with STARTTLS.'),
+    submissions: Port('Submission over TLS from the first byte; not opened without a certificate.'),
+    admin: Port('Health and metrics, on loopback only.'),
+  }),
+  {
+    cel: `${CEL_PORTS}.all(port, port == 0 || ${CEL_PORTS}.exists_one(other, other == port))`,
+    holds: ({ submission, submissions, admin }) => {
+      const fixed = [submission, submissions, admin].filter((port) => port !== 0)
+      return new Set(fixed).size === fixed.length
+    },
+    must: 'the three ports must differ',
+    was: 'were %d, %d, %d',
+    args: ['self.submission', 'self.submissions', 'self.admin'],
+    values: ({ submission, submissions, admin }) => [submission, submissions, admin],
+  },
+)
+
+const InstanceSpec = z
   .object({
-    streamRef: LocalRef('SendingStream'),
-    class: MailClass,
-    shard: z.int().min(0).max(63).describe('Number of the shard.'),
+    streamRef: withTransitions(LocalRef('SendingStream'), {
+      cel: 'self.name == oldSelf.name',
+      must: 'streamRef.name cannot change',
+      was: 'was "%s", would become "%s"',
+      args: ['oldSelf.name', 'self.name'],
+    }),
+    class: immutable(MailClass, 'class', 'it is that of the stream').describe(`${MailClass.description} Cannot change.`),
+    shard: withTransitions(z.int().min(0).max(63), {
+      cel: 'self == oldSelf',
+      must: 'shard cannot change',
+      was: 'was %d, would become %d',
+      args: ['oldSelf', 'self'],
+    }).describe('Number of the shard. Cannot change.'),
     mode: z
       .enum(['Run', 'Hold', 'Drain'])
       .default('Run')
       .describe('Run: accept and deliver. Hold: neither. Drain: accept nothing, deliver what is queued, report when it is empty.'),
-    nodeName: z.string().min(1).max(253).optional().describe('The node that has the addresses; the Pod runs there.'),
-    addresses: z
-      .array(SourceAddress)
-      .max(1024)
-      .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['address'] })
-      .describe('The source addresses of the instance; no other instance has any of them.'),
-    listenAddress: z
-      .string()
-      .min(2)
-      .max(45)
-      .optional()
-      .describe("Address that submission listens on; the Pod's own when absent, loopback outside a Pod."),
-    ports: z
-      .object({
-        submission: Port('Submission with STARTTLS.'),
-        submissions: Port('Submission over TLS from the first byte; not opened without a certificate.'),
-        admin: Port('Health and metrics, on loopback only.'),
-      })
-      .describe('Ports on the node, allocated by the operator so that instances on one node never collide.'),
+    nodeName: ObjectNameField.optional().describe('The node that has the addresses; the Pod runs there.'),
+    addresses: mapList(z.array(SourceAddress).max(1024), 'address').describe(
+      'The source addresses of the instance; no other instance has any of them.',
+    ),
+    listenAddress: AddressField.optional().describe(
+      "Address that submission listens on; the Pod's own when absent, loopback outside a Pod.",
+    ),
+    ports: Ports.describe('Ports on the node, allocated by the operator so that instances on one node never collide.'),
     submission: z
       .object({
         tlsSecretRef: LocalRef('Secret of type kubernetes.io/tls').optional(),
@@ -61,18 +86,19 @@ export const MTAInstanceSpec = z
         ...SubmissionLimits,
       })
       .describe('How clients hand in mail, and who may.'),
-    queue: z
-      .object({
-        storageClassName: z.string().min(1).max(253).optional().describe('StorageClass of the queue volume.'),
-        size: z.string().min(1).max(32).optional().describe('Size of the queue volume.'),
-        volumeClaimName: z.string().min(1).max(253).optional().describe('The claim of the queue volume.'),
+    queue: withRules(
+      z.object({
+        storageClassName: ObjectNameField.optional().describe('StorageClass of the queue volume.'),
+        size: QueueSizeField.optional().describe('Size of the queue volume.'),
+        volumeClaimName: ObjectNameField.optional().describe('The claim of the queue volume.'),
         volumeRetention: z
           .enum(['Retain', 'DeleteWhenEmpty'])
           .default('Retain')
           .describe('What happens to the claim when the instance goes.'),
         ...QueuePolicy,
-      })
-      .describe('Where accepted mail is kept, and how long.'),
+      }),
+      RETRY_BEFORE_EXPIRY,
+    ).describe('Where accepted mail is kept, and how long.'),
     directories: z
       .object({
         queue: z.string().min(1).max(1024).describe('Where the queue volume is mounted.'),
@@ -91,17 +117,61 @@ export const MTAInstanceSpec = z
     agent: AgentTemplate,
   })
   .describe('What the instance shall be; written by the operator.')
+
+type LoopFacts = {
+  readonly addresses: readonly SourceAddress[]
+  readonly ports: { readonly submission: number; readonly submissions: number }
+  readonly routes?: readonly Route[] | undefined
+}
+
+/** Next hops that are this very instance: mail sent there would come back for ever. */
+const loops = ({ addresses, ports, routes }: LoopFacts): Route[] =>
+  (routes ?? []).filter(({ nextHop: { host, port } }) => {
+    const isOwn = addresses.some(({ address }) => address === host) || (isAddress(host) && isLoopback(parseAddress(host)))
+    return isOwn && [ports.submission, ports.submissions].includes(port)
+  })
+
+const CEL_LOOPS =
+  'self.routes.filter(r, r.nextHop.port in [self.ports.submission, self.ports.submissions] && ' +
+  '((isIP(r.nextHop.host) && ip(r.nextHop.host).isLoopback()) || self.addresses.exists(a, a.address == r.nextHop.host)))'
+
+export const MTAInstanceSpec = withRules(
+  InstanceSpec,
+  {
+    cel: 'has(self.directories.auth) || (has(self.submission.allowedNetworks) && self.submission.allowedNetworks.size() > 0)',
+    holds: ({ directories, submission }) => directories.auth !== undefined || (submission.allowedNetworks ?? []).length > 0,
+    must: 'there must be directories.auth or submission.allowedNetworks, or nobody could submit',
+    was: 'both were missing',
+    args: [],
+    values: () => [],
+  },
+  {
+    cel: '!has(self.directories.auth) || has(self.directories.tls)',
+    holds: ({ directories }) => directories.auth === undefined || directories.tls !== undefined,
+    must: 'directories.auth must come with directories.tls, for AUTH is offered under TLS only',
+    was: 'directories.tls was missing',
+    args: [],
+    values: () => [],
+    path: ['directories', 'tls'],
+  },
+  {
+    cel: `!has(self.routes) || ${CEL_LOOPS}.size() == 0`,
+    holds: (spec) => loops(spec).length === 0,
+    must: 'a next hop must not be the instance itself',
+    was: 'was so for %s',
+    args: [`${CEL_LOOPS}.map(r, r.domain)`],
+    values: (spec) => [loops(spec).map(({ domain }) => domain)],
+    path: ['routes'],
+  },
+)
 export type MTAInstanceSpec = z.infer<typeof MTAInstanceSpec>
 
 /** The part of the status that the agent writes, with its own field owner. */
 export const AgentStatus = z
   .object({
     observedGeneration: z.int().min(0).optional().describe('The generation of the spec that the agent works by.'),
-    addresses: z
-      .array(z.string().max(45))
-      .max(1024)
+    addresses: setList(z.array(z.string().max(45)).max(1024))
       .optional()
-      .meta({ 'x-kubernetes-list-type': 'set' })
       .describe('The source addresses that the agent may open connections from, now. One that is missing here is in nobody’s use.'),
     queue: QueueTotals.optional(),
     oldestTime: z.iso.datetime().optional().describe('When the oldest message still queued was accepted.'),

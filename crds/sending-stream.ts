@@ -1,5 +1,8 @@
 import { z } from 'zod'
+import { HostField, NetworkField, ObjectNameField, QuantityField, QueueSizeField, RouteDomainField } from './fields.ts'
 import { Conditions, LocalRef, type ObjectMeta } from './meta.ts'
+import { compareQuantities, isQuantity } from './quantity.ts'
+import { atomicList, immutable, mapList, setList, textRule, withRules, withTransitions } from './rules.ts'
 
 /** SendingStream: one class of mail with its own processes, queue, addresses and limits. */
 
@@ -9,11 +12,8 @@ export const MailClass = z
 export type MailClass = z.infer<typeof MailClass>
 
 export const SubmissionLimits = {
-  allowedNetworks: z
-    .array(z.string().min(3).max(49))
-    .max(64)
+  allowedNetworks: setList(z.array(NetworkField).max(64))
     .optional()
-    .meta({ 'x-kubernetes-list-type': 'set' })
     .describe('Networks (CIDR) whose clients may submit without AUTH. Others must authenticate.'),
   maxMessageBytes: z
     .int()
@@ -36,12 +36,8 @@ export const SubmissionLimits = {
 }
 
 export const QueuePolicy = {
-  retrySeconds: z
-    .array(z.int().min(1).max(86400))
-    .min(1)
-    .max(32)
+  retrySeconds: atomicList(z.array(z.int().min(1).max(86400)).min(1).max(32))
     .default([300, 900, 1800, 3600, 7200, 14400])
-    .meta({ 'x-kubernetes-list-type': 'atomic' })
     .describe('How long to wait after the first, second, … deferral of a recipient; the last one repeats (RFC 5321 section 4.5.4.1).'),
   maxAgeSeconds: z
     .int()
@@ -49,6 +45,21 @@ export const QueuePolicy = {
     .max(2592000)
     .default(432000)
     .describe('How long delivery is tried before a message is returned to its sender (RFC 5321 section 4.5.4.1: 4 to 5 days).'),
+}
+
+/** Of every queue: a message that is deferred once must get a second chance before it expires. */
+export const RETRY_BEFORE_EXPIRY = {
+  cel: 'self.retrySeconds[0] < self.maxAgeSeconds',
+  holds: (queue: { readonly retrySeconds: readonly number[]; readonly maxAgeSeconds: number }) =>
+    (queue.retrySeconds[0] ?? 0) < queue.maxAgeSeconds,
+  must: 'retrySeconds[0] must be less than maxAgeSeconds, or nothing is ever tried twice',
+  was: 'was %d with maxAgeSeconds %d',
+  args: ['self.retrySeconds[0]', 'self.maxAgeSeconds'],
+  values: (queue: { readonly retrySeconds: readonly number[]; readonly maxAgeSeconds: number }) => [
+    queue.retrySeconds[0] ?? 0,
+    queue.maxAgeSeconds,
+  ],
+  path: ['retrySeconds'],
 }
 
 export const DeliveryLimits = z
@@ -67,10 +78,10 @@ export type DeliveryLimits = z.infer<typeof DeliveryLimits>
 
 export const Route = z
   .object({
-    domain: z.string().min(1).max(253).describe("Recipient domain in lower case, or '*' for every domain without a route of its own."),
+    domain: RouteDomainField.describe("Recipient domain in lower case, or '*' for every domain without a route of its own."),
     nextHop: z
       .object({
-        host: z.string().min(1).max(253).describe('Host name or address; a name is looked up as A and AAAA, never as MX.'),
+        host: HostField.describe('Host name or address; a name is looked up as A and AAAA, never as MX.'),
         port: z.int().min(1).max(65535).default(25).describe('TCP port.'),
       })
       .describe('Where mail for the domain goes instead of its MX.'),
@@ -78,31 +89,79 @@ export const Route = z
   .describe('A next hop for a domain, for relays and tests.')
 export type Route = z.infer<typeof Route>
 
-export const Routes = z
-  .array(Route)
-  .max(256)
+export const Routes = mapList(z.array(Route).max(256), 'domain')
   .optional()
-  .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['domain'] })
   .describe('Next hops for domains; the domain itself before *. Domains without one go to their MX (RFC 5321 section 5.1).')
 
-const Quantities = z.record(z.string().max(63), z.string().max(32)).meta({ maxProperties: 8 })
+const KNOWN_RESOURCES = ['cpu', 'memory', 'ephemeral-storage']
 
-export const Resources = z
-  .object({
+const Quantities = withRules(z.record(z.string().max(63), QuantityField).meta({ maxProperties: 8 }), {
+  cel: `self.all(name, name in ['${KNOWN_RESOURCES.join("', '")}'])`,
+  holds: (quantities) => Object.keys(quantities).every((name) => KNOWN_RESOURCES.includes(name)),
+  must: `resource names must be among ${KNOWN_RESOURCES.join(', ')}`,
+  was: 'were %s',
+  args: ['self.map(name, name)'],
+  values: (quantities) => [Object.keys(quantities)],
+})
+
+type ResourceValues = {
+  readonly requests?: Readonly<Record<string, string>> | undefined
+  readonly limits?: Readonly<Record<string, string>> | undefined
+}
+
+const isWithin = (limit: string, request: string | undefined): boolean =>
+  request === undefined || !isQuantity(request) || !isQuantity(limit) || compareQuantities(request, limit) <= 0
+
+const beyondLimits = ({ requests, limits }: ResourceValues): string[] =>
+  Object.entries(limits ?? {}).flatMap(([name, limit]) => (isWithin(limit, requests?.[name]) ? [] : [name]))
+
+const CEL_BEYOND_LIMITS =
+  'self.limits.filter(name, name in self.requests && isQuantity(self.requests[name]) && isQuantity(self.limits[name]) && ' +
+  'quantity(self.requests[name]).isGreaterThan(quantity(self.limits[name])))'
+
+export const Resources = withRules(
+  z.object({
     requests: Quantities.optional().describe('What the scheduler reserves, by resource name.'),
     limits: Quantities.optional().describe('What the container may not exceed, by resource name.'),
-  })
-  .describe('Compute resources of the agent container.')
+  }),
+  {
+    cel: `!has(self.requests) || !has(self.limits) || ${CEL_BEYOND_LIMITS}.size() == 0`,
+    holds: (resources) => beyondLimits(resources).length === 0,
+    must: 'requests must not exceed limits',
+    was: 'they did for %s',
+    args: [CEL_BEYOND_LIMITS],
+    values: (resources) => [beyondLimits(resources)],
+    path: ['requests'],
+  },
+).describe('Compute resources of the agent container.')
 export type Resources = z.infer<typeof Resources>
 
-export const Toleration = z
-  .object({
+export const Toleration = withRules(
+  z.object({
     key: z.string().max(316).optional().describe('Taint key; empty with operator Exists matches all.'),
     operator: z.enum(['Equal', 'Exists']).default('Equal').describe('How value is compared.'),
     value: z.string().max(63).optional().describe('Taint value.'),
     effect: z.enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute']).optional().describe('Taint effect; all when absent.'),
-  })
-  .describe('A taint that the Pods accept.')
+  }),
+  {
+    cel: "self.operator == 'Exists' || (has(self.key) && self.key != '')",
+    holds: ({ operator, key }) => operator === 'Exists' || (key ?? '') !== '',
+    must: 'a toleration without key must have operator Exists',
+    was: 'was %s',
+    args: ['self.operator'],
+    values: ({ operator }) => [operator],
+    path: ['operator'],
+  },
+  {
+    cel: "self.operator == 'Equal' || !has(self.value) || self.value == ''",
+    holds: ({ operator, value }) => operator === 'Equal' || (value ?? '') === '',
+    must: 'a toleration with operator Exists must have no value',
+    was: 'was "%s"',
+    args: ['self.value'],
+    values: ({ value }) => [value ?? ''],
+    path: ['value'],
+  },
+).describe('A taint that the Pods accept.')
 export type Toleration = z.infer<typeof Toleration>
 
 export const Placement = z
@@ -112,20 +171,22 @@ export const Placement = z
       .meta({ maxProperties: 16 })
       .optional()
       .describe('Labels a node must have. Among the nodes of the pool, only these are used.'),
-    tolerations: z
-      .array(Toleration)
-      .max(16)
-      .optional()
-      .meta({ 'x-kubernetes-list-type': 'atomic' })
-      .describe('Taints that the Pods accept.'),
-    priorityClassName: z.string().max(253).optional().describe('PriorityClass of the Pods.'),
+    tolerations: atomicList(z.array(Toleration).max(16)).optional().describe('Taints that the Pods accept.'),
+    priorityClassName: ObjectNameField.optional().describe('PriorityClass of the Pods.'),
   })
   .describe('Which of the nodes of the pool may run instances.')
 export type Placement = z.infer<typeof Placement>
 
 export const AgentTemplate = z
   .object({
-    image: z.string().min(1).max(512).optional().describe("Image of the agent; the operator's own when absent."),
+    image: withRules(
+      z.string().min(1).max(512),
+      textRule("self.matches('^[^ \\\\t\\\\r\\\\n]+$')", 'must be an image reference without white space', (text) =>
+        /^[^ \t\r\n]+$/.test(text),
+      ),
+    )
+      .optional()
+      .describe("Image of the agent; the operator's own when absent."),
     resources: Resources.optional(),
     logLevel: z.enum(['Debug', 'Info', 'Warn', 'Error']).default('Info').describe('Least level that is logged.'),
   })
@@ -141,47 +202,88 @@ export const StopPolicy = z
   )
 export type StopPolicy = z.infer<typeof StopPolicy>
 
+const Submission = withRules(
+  z.object({
+    port: z.int().min(1).max(65535).default(587).describe('Port of the Service for submission with STARTTLS (RFC 6409).'),
+    implicitTlsPort: z
+      .int()
+      .min(1)
+      .max(65535)
+      .default(465)
+      .describe('Port of the Service for submission over TLS from the first byte (RFC 8314). Served only with tlsSecretRef.'),
+    tlsSecretRef: LocalRef('Secret of type kubernetes.io/tls').optional(),
+    authSecretRef: LocalRef('Secret that holds the users').optional(),
+    ...SubmissionLimits,
+  }),
+  {
+    cel: 'self.port != self.implicitTlsPort',
+    holds: ({ port, implicitTlsPort }) => port !== implicitTlsPort,
+    must: 'submission.port and submission.implicitTlsPort must differ',
+    was: 'both were %d',
+    args: ['self.port'],
+    values: ({ port }) => [port],
+    path: ['implicitTlsPort'],
+  },
+  {
+    cel: 'has(self.authSecretRef) || (has(self.allowedNetworks) && self.allowedNetworks.size() > 0)',
+    holds: ({ authSecretRef, allowedNetworks }) => authSecretRef !== undefined || (allowedNetworks ?? []).length > 0,
+    must: 'submission must have authSecretRef or allowedNetworks, or nobody could submit',
+    was: 'both were missing',
+    args: [],
+    values: () => [],
+  },
+  {
+    cel: '!has(self.authSecretRef) || has(self.tlsSecretRef)',
+    holds: ({ authSecretRef, tlsSecretRef }) => authSecretRef === undefined || tlsSecretRef !== undefined,
+    must: 'submission.authSecretRef must come with tlsSecretRef, for AUTH is offered under TLS only',
+    was: 'tlsSecretRef was missing beside authSecretRef "%s"',
+    args: ['self.authSecretRef.name'],
+    values: ({ authSecretRef }) => [authSecretRef?.name ?? ''],
+    path: ['tlsSecretRef'],
+  },
+).describe('How clients hand in mail, and who may.')
+
+const Queue = withRules(
+  z.object({
+    storageClassName: immutable(ObjectNameField, 'queue.storageClassName', 'make a new stream and drain this one').describe(
+      'StorageClass of the queue volumes; local SSD with WaitForFirstConsumer is meant. Cannot change.',
+    ),
+    size: withTransitions(QueueSizeField, {
+      cel: '!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) >= 0',
+      must: 'queue.size must not shrink, for volumes cannot',
+      was: 'was "%s", would become "%s"',
+      args: ['oldSelf', 'self'],
+    }).describe('Size of each queue volume, as a Kubernetes quantity (20Gi), at least 64Mi. May grow, if the StorageClass can.'),
+    volumeRetention: z
+      .enum(['Retain', 'DeleteWhenEmpty'])
+      .default('Retain')
+      .describe(
+        'What happens to the volume claim of an instance that goes. Retain: it stays. DeleteWhenEmpty: it goes too, if no mail is left on it.',
+      ),
+    ...QueuePolicy,
+  }),
+  RETRY_BEFORE_EXPIRY,
+).describe('Where accepted mail is kept, and how long.')
+
 export const SendingStreamSpec = z
   .object({
-    class: MailClass,
+    class: immutable(MailClass, 'class', 'make a new stream: reputation does not move with a label').describe(
+      `${MailClass.description} Cannot change.`,
+    ),
     primaries: z
       .int()
       .min(0)
       .max(64)
       .default(1)
       .describe('How many instances share the load, each with its own queue and source addresses.'),
-    poolRef: LocalRef('IPPool'),
-    submission: z
-      .object({
-        port: z.int().min(1).max(65535).default(587).describe('Port of the Service for submission with STARTTLS (RFC 6409).'),
-        implicitTlsPort: z
-          .int()
-          .min(1)
-          .max(65535)
-          .default(465)
-          .describe('Port of the Service for submission over TLS from the first byte (RFC 8314).'),
-        tlsSecretRef: LocalRef('Secret of type kubernetes.io/tls').optional(),
-        authSecretRef: LocalRef('Secret that holds the users').optional(),
-        ...SubmissionLimits,
-      })
-      .describe('How clients hand in mail, and who may.'),
-    queue: z
-      .object({
-        storageClassName: z
-          .string()
-          .min(1)
-          .max(253)
-          .describe('StorageClass of the queue volumes; local SSD with WaitForFirstConsumer is meant.'),
-        size: z.string().min(1).max(32).describe('Size of each queue volume, as a Kubernetes quantity (20Gi).'),
-        volumeRetention: z
-          .enum(['Retain', 'DeleteWhenEmpty'])
-          .default('Retain')
-          .describe(
-            'What happens to the volume claim of an instance that goes. Retain: it stays. DeleteWhenEmpty: it goes too, if no mail is left on it.',
-          ),
-        ...QueuePolicy,
-      })
-      .describe('Where accepted mail is kept, and how long.'),
+    poolRef: withTransitions(LocalRef('IPPool'), {
+      cel: 'self.name == oldSelf.name',
+      must: 'poolRef.name cannot change (make a new stream and drain this one, or change the addresses of the pool)',
+      was: 'was "%s", would become "%s"',
+      args: ['oldSelf.name', 'self.name'],
+    }).describe('The IPPool, in the same namespace, that the source addresses come from. It must allow the class. Cannot change.'),
+    submission: Submission,
+    queue: Queue,
     delivery: DeliveryLimits,
     routes: Routes,
     placement: Placement.optional(),
@@ -217,12 +319,7 @@ export const SendingStreamStatus = z
     replicas: z.int().min(0).max(128).optional().describe('How many instances there are.'),
     readyReplicas: z.int().min(0).max(128).optional().describe('How many of them are Ready.'),
     selector: z.string().max(1024).optional().describe('Label selector of the Pods, for /scale.'),
-    shards: z
-      .array(ShardStatus)
-      .max(128)
-      .optional()
-      .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['shard'] })
-      .describe('The shards.'),
+    shards: mapList(z.array(ShardStatus).max(128), 'shard').optional().describe('The shards, and who works on each.'),
     queue: QueueTotals.optional(),
   })
   .describe('What is, as last observed.')
@@ -234,4 +331,17 @@ export type SendingStream = {
   readonly metadata: ObjectMeta
   readonly spec: SendingStreamSpec
   readonly status?: SendingStreamStatus
+}
+
+type NamedStream = { readonly metadata: { readonly name: string }; readonly spec: SendingStreamSpec }
+
+/** Mail sent to the stream's own Service would come back for ever. */
+export const NO_OWN_HOP = {
+  cel: '!has(self.spec.routes) || !self.spec.routes.exists(r, r.nextHop.host == self.metadata.name)',
+  holds: ({ metadata, spec }: NamedStream) => !(spec.routes ?? []).some(({ nextHop }) => nextHop.host === metadata.name),
+  must: 'a next hop must not be the stream itself',
+  was: 'was "%s"',
+  args: ['self.metadata.name'],
+  values: ({ metadata }: NamedStream) => [metadata.name],
+  path: ['spec', 'routes'],
 }
