@@ -1,0 +1,3 @@
+module mtafleet.io/test/cluster/tools/pause
+
+go 1.26.0
