@@ -1,0 +1,186 @@
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { runCommand } from '#test/support/command.ts'
+
+/**
+ * Builds the one image (operator and agent) from the Dockerfile, with buildah here and with Docker where people have it. The result is
+ * kept as an archive in the user's cache folder under the hash of all that goes in, so an unchanged tree builds nothing.
+ */
+
+export type Image = { readonly ref: string; readonly tar: string }
+export type ImageOptions = { readonly say: (text: string) => void; readonly tag?: string }
+
+const TOP = dirname(dirname(fileURLToPath(import.meta.url)))
+const SOURCES = ['crds', 'kube', 'operator', 'mta-agent'] as const
+const REPOSITORY = 'localhost/mtafleet'
+const BASE = 'localhost/mtafleet-base'
+/** A new number makes a new base; its packages are Debian's of the day. */
+const BASE_VERSION = 1
+const BUILDAH = ['buildah', '--storage-driver', 'vfs'] as const
+
+const cache = (...path: readonly string[]) =>
+  join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'mtafleet', 'images', ...path)
+
+/** The archive of the image of this tree; built when there is none. Throws CommandFailed with the tool's own words. */
+export async function ensureImage(options: ImageOptions): Promise<Image> {
+  const hash = await contentHash()
+  const ref = `${REPOSITORY}:${options.tag ?? 'dev'}-${hash}`
+  const tar = cache(`mtafleet-${options.tag ?? 'dev'}-${hash}.tar`)
+  if (existsSync(tar)) return { ref, tar }
+  await mkdir(cache(), { recursive: true })
+  await ensureBase(options.say)
+  options.say(`building ${ref} …`)
+  const context = cache(`context-${process.pid}`)
+  try {
+    await assembleContext(context)
+    await runCommand(
+      [
+        ...BUILDAH,
+        'bud',
+        '--isolation',
+        'chroot',
+        '--layers=false',
+        '--build-arg',
+        `BASE=${BASE}:${BASE_VERSION}`,
+        '-t',
+        ref,
+        '-f',
+        join(TOP, 'Dockerfile'),
+        context,
+      ],
+      {
+        timeoutMillis: 300_000,
+      },
+    )
+    await pushArchive(ref, tar)
+  } finally {
+    await rm(context, { recursive: true, force: true })
+  }
+  await dropOlder(options.tag ?? 'dev', tar)
+  return { ref, tar }
+}
+
+/** Writes a build context (bin/, app/) for whoever builds with another tool. */
+export async function assembleContext(context: string): Promise<void> {
+  await rm(context, { recursive: true, force: true })
+  await mkdir(join(context, 'bin'), { recursive: true })
+  await mkdir(join(context, 'app'), { recursive: true })
+  for (const file of await sourceFiles()) {
+    await mkdir(dirname(join(context, 'app', file)), { recursive: true })
+    await copyFile(join(TOP, file), join(context, 'app', file))
+  }
+  await cp(await productionModules(), join(context, 'app', 'node_modules'), { recursive: true, verbatimSymlinks: true })
+  await copyFile(join(TOP, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node'), join(context, 'bin', 'node'))
+  await copyFile(join(TOP, 'image', 'mtafleet'), join(context, 'bin', 'mtafleet'))
+  for (const name of ['node', 'mtafleet']) await chmod(join(context, 'bin', name), 0o755)
+}
+
+/** What the lock file says production needs, without the Node binary, which has a place of its own. Kept by the hash of the lock file. */
+async function productionModules(): Promise<string> {
+  const lock = await readFile(join(TOP, 'package-lock.json'))
+  const kept = cache(`modules-${createHash('sha256').update(lock).digest('hex').slice(0, 16)}`)
+  if (existsSync(kept)) return join(kept, 'node_modules')
+  const fresh = `${kept}-${process.pid}`
+  try {
+    await mkdir(fresh, { recursive: true })
+    for (const file of ['package.json', 'package-lock.json', '.npmrc']) await copyFile(join(TOP, file), join(fresh, file))
+    await runCommand(['npm', 'ci', '--omit=dev', '--ignore-scripts', '--no-fund', '--no-audit'], { timeoutMillis: 300_000, cwd: fresh })
+    await rm(join(fresh, 'node_modules', `node-linux-${process.arch}`), { recursive: true, force: true })
+    await rm(join(fresh, 'node_modules', '.bin'), { recursive: true, force: true })
+    await rename(fresh, kept)
+  } finally {
+    await rm(fresh, { recursive: true, force: true })
+  }
+  return join(kept, 'node_modules')
+}
+
+/** Debian's essential packages, certificates, and nothing that is not read: made here, for no registry is needed to test. */
+async function ensureBase(say: (text: string) => void): Promise<void> {
+  const known = await runCommand([...BUILDAH, 'images', '--quiet', '--filter', `reference=${BASE}:${BASE_VERSION}`])
+  if (known.trim() !== '') return
+  const root = cache(`base-${BASE_VERSION}.tar`)
+  if (!existsSync(root)) {
+    say('making the base image from Debian packages …')
+    await runCommand(
+      [
+        ...['mmdebstrap', '--format=tar', '--variant=essential', '--include=ca-certificates,netbase,tzdata,libstdc++6'],
+        ...['man', 'locale', 'doc', 'info'].flatMap((name) => [`--dpkgopt=path-exclude=/usr/share/${name}/*`]),
+        '--dpkgopt=path-include=/usr/share/doc/*/copyright',
+        '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/* "$1"/var/log/*',
+        ...['bookworm', `${root}.new`],
+      ],
+      { timeoutMillis: 300_000 },
+    )
+    await rename(`${root}.new`, root)
+  }
+  const container = (await runCommand([...BUILDAH, 'from', 'scratch'])).trim()
+  try {
+    await runCommand([...BUILDAH, 'add', '--quiet', container, root, '/'], { timeoutMillis: 300_000 })
+    await runCommand([...BUILDAH, 'commit', '--quiet', container, `${BASE}:${BASE_VERSION}`], { timeoutMillis: 300_000 })
+  } finally {
+    await runCommand([...BUILDAH, 'rm', container])
+  }
+}
+
+async function pushArchive(ref: string, tar: string): Promise<void> {
+  const fresh = `${tar}.new`
+  await rm(fresh, { force: true })
+  await runCommand([...BUILDAH, 'push', '--quiet', ref, `docker-archive:${fresh}:${ref}`], { timeoutMillis: 300_000 })
+  await rename(fresh, tar)
+  // The archive is what is used from here on; the store would only grow.
+  await runCommand([...BUILDAH, 'rmi', ref])
+}
+
+async function dropOlder(tag: string, keep: string): Promise<void> {
+  for (const name of await readdir(cache())) {
+    if (name.startsWith(`mtafleet-${tag}-`) && name.endsWith('.tar') && cache(name) !== keep) await rm(cache(name), { force: true })
+  }
+}
+
+async function contentHash(): Promise<string> {
+  const hash = createHash('sha256').update(String(BASE_VERSION))
+  for (const file of [...(await sourceFiles()), 'Dockerfile', 'image/mtafleet', 'package-lock.json']) {
+    hash.update(`${file}\0`).update(await readFile(join(TOP, file)))
+  }
+  return hash.digest('hex').slice(0, 16)
+}
+
+/** Sources that run, sorted: no tests, no YAML. */
+async function sourceFiles(): Promise<string[]> {
+  const found: string[] = ['package.json']
+  for (const folder of SOURCES) {
+    for (const entry of await readdir(join(TOP, folder), { recursive: true, withFileTypes: true })) {
+      const file = relative(TOP, join(entry.parentPath, entry.name))
+      if (entry.isFile() && file.endsWith('.ts') && !file.endsWith('.test.ts')) found.push(file)
+    }
+  }
+  return found.toSorted()
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({
+    options: {
+      tag: { type: 'string' },
+      builder: { type: 'string', default: 'buildah' },
+      ref: { type: 'string', default: `${REPOSITORY}:dev` },
+    },
+  })
+  if (values.builder === 'buildah') {
+    const image = await ensureImage({ say: console.log, ...(values.tag === undefined ? {} : { tag: values.tag }) })
+    console.log(`${image.ref}\n${image.tar}`)
+  } else if (values.builder === 'docker' || values.builder === 'podman') {
+    const context = join(TOP, 'dist', 'image')
+    await assembleContext(context)
+    console.log(
+      await runCommand([values.builder, 'build', '-t', values.ref, '-f', join(TOP, 'Dockerfile'), context], { timeoutMillis: 600_000 }),
+    )
+  } else {
+    console.error(`--builder must be buildah, docker or podman, was ${values.builder}`)
+    process.exitCode = 2
+  }
+}
