@@ -11,8 +11,8 @@ import { apiVersionOf, type KubeObject, type Resource } from './resources.ts'
 
 /** Where the objects go. Called in order, never at the same time. A throw ends the reflector. */
 export type Sink<T> = {
-  /** This is everything there is, as of `resourceVersion`; what is not in it is gone. */
-  replace(objects: readonly T[], resourceVersion: string): void
+  /** This is everything there is; what is not in it is gone. */
+  replace(objects: readonly T[]): void
   put(object: T): void
   remove(object: T): void
 }
@@ -99,7 +99,7 @@ class ReflectorRun<T extends KubeObject> {
       objects.push(...page.items.map((item) => trim(of, item)))
       resourceVersion = page.resourceVersion
     }
-    sink.replace(objects, resourceVersion)
+    sink.replace(objects)
     this.#position = { since: resourceVersion }
     this.#reflector.onReport?.({ kind: 'listed', objects: objects.length, because })
   }

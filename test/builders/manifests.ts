@@ -1,0 +1,71 @@
+import { API_VERSION } from '#crds/group.ts'
+import type { MailClass } from '#crds/sending-stream.ts'
+
+/** Manifests as an administrator would write them: valid by default, only the interesting difference is given. */
+
+export type Manifest = {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly labels?: Readonly<Record<string, string>> }
+  readonly [field: string]: unknown
+}
+
+/** Source address K (1 to 4) of local node N: the addresses that test/cluster puts on each node, with the names that test/internet's DNS gives them. */
+export const nodeAddress = (node: number, k: number) => ({
+  address: `192.0.2.${node}${k}`,
+  hostName: `mta-${node}${k}.senders.example`,
+  nodeName: `node${node}`,
+})
+
+export const namespace = (name: string): Manifest => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } })
+
+export const pool = (
+  name: string,
+  options: { readonly addresses: readonly ReturnType<typeof nodeAddress>[]; readonly allowedClasses?: readonly MailClass[] },
+): Manifest => ({
+  apiVersion: API_VERSION,
+  kind: 'IPPool',
+  metadata: { name },
+  spec: { addresses: options.addresses, allowedClasses: options.allowedClasses ?? ['Transactional'] },
+})
+
+export type StreamOptions = {
+  readonly class?: MailClass
+  readonly pool?: string
+  readonly primaries?: number
+  readonly submission?: Readonly<Record<string, unknown>>
+  readonly queue?: Readonly<Record<string, unknown>>
+  readonly delivery?: Readonly<Record<string, unknown>>
+  readonly routes?: readonly unknown[]
+  readonly agent?: Readonly<Record<string, unknown>>
+  readonly stopPolicy?: 'None' | 'Hold' | 'HoldAndDrain'
+}
+
+export const stream = (name: string, options: StreamOptions = {}): Manifest => ({
+  apiVersion: API_VERSION,
+  kind: 'SendingStream',
+  metadata: { name },
+  spec: {
+    class: options.class ?? 'Transactional',
+    primaries: options.primaries ?? 1,
+    poolRef: { name: options.pool ?? name },
+    submission: {
+      tlsSecretRef: { name: 'submission-tls' },
+      authSecretRef: { name: 'submission-users' },
+      ...options.submission,
+    },
+    queue: { storageClassName: 'local-ssd', size: '256Mi', retrySeconds: [5, 10, 20], ...options.queue },
+    ...(options.delivery ? { delivery: options.delivery } : {}),
+    ...(options.routes ? { routes: options.routes } : {}),
+    ...(options.agent ? { agent: options.agent } : {}),
+    ...(options.stopPolicy ? { stopPolicy: options.stopPolicy } : {}),
+  },
+})
+
+export const secret = (name: string, stringData: Readonly<Record<string, string>>, type = 'Opaque'): Manifest => ({
+  apiVersion: 'v1',
+  kind: 'Secret',
+  metadata: { name },
+  type,
+  stringData,
+})
