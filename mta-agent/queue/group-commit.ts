@@ -1,0 +1,90 @@
+import { setTimeout as delay } from 'node:timers/promises'
+
+/**
+ * One commit at a time; what comes meanwhile goes into the next one. Under load the batches grow by themselves and the cost of an fsync
+ * is shared, alone a change waits for nobody.
+ */
+export type Change = {
+  readonly sizeBytes: number
+  readonly done: () => void
+  readonly failed: (error: unknown) => void
+}
+
+/** What came of a commit: `again` are tried once more after a pause, in order, before all others. `wake` is called when that is known to all. */
+export type CommitResult<C> = { readonly again: readonly C[]; readonly wake?: () => void }
+
+/** Modest, for the sake of the free list (lmdb-js #321), and so that no commit takes seconds. */
+const MAX_CHANGES = 256
+const MAX_BYTES = 8 * 2 ** 20
+const PAUSE_MILLIS = 500
+
+export class GroupCommit<C extends Change> {
+  readonly #commit: (changes: readonly C[]) => Promise<CommitResult<C>>
+  readonly #closing = new AbortController()
+  #waiting: C[] = []
+  #running: Promise<void> | undefined
+  #stuck = false
+  #end: Error | undefined
+
+  /** `commit` calls done or failed of each change that it does not return. It must not reject. */
+  constructor(commit: (changes: readonly C[]) => Promise<CommitResult<C>>) {
+    this.#commit = commit
+  }
+
+  push(change: C): void {
+    if (this.#end) {
+      change.failed(this.#end)
+      return
+    }
+    this.#waiting.push(change)
+    this.#running ??= this.#run()
+  }
+
+  /** Nothing gets through: changes wait for the disk to have room, or the end has come. */
+  isStuck(): boolean {
+    return this.#stuck || this.#end !== undefined
+  }
+
+  async #run(): Promise<void> {
+    // All that the event loop brings in one go shall share the first commit.
+    await new Promise(setImmediate)
+    while (this.#waiting.length > 0 && !this.#end) {
+      const { again, wake } = await this.#commit(this.#takeBatch())
+      this.#stuck = again.length > 0
+      wake?.()
+      if (!this.#stuck) continue
+      this.#waiting = [...again, ...this.#waiting]
+      await delay(PAUSE_MILLIS, undefined, { signal: this.#closing.signal }).catch(rethrowUnlessAborted)
+      if (this.#closing.signal.aborted) this.stop(new Error('the queue was closed while its disk was full'))
+    }
+    this.#running = undefined
+  }
+
+  #takeBatch(): readonly C[] {
+    let bytes = 0
+    let count = 0
+    for (const change of this.#waiting) {
+      if (count > 0 && (count === MAX_CHANGES || bytes + change.sizeBytes > MAX_BYTES)) break
+      bytes += change.sizeBytes
+      count++
+    }
+    return this.#waiting.splice(0, count)
+  }
+
+  /** Fails all that waits and all that comes. */
+  stop(error: Error): void {
+    this.#end ??= error
+    for (const change of this.#waiting.splice(0)) change.failed(error)
+  }
+
+  /** Resolves when all that was pushed is committed or has failed. What comes later fails. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#running
+    this.stop(new Error('the queue is closed'))
+  }
+}
+
+function rethrowUnlessAborted(error: unknown): void {
+  if (!(error instanceof Error && error.name === 'AbortError')) throw error
+}

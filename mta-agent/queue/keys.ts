@@ -1,0 +1,87 @@
+import { formatQueueId, parseQueueId, type QueueId } from '../domain/queue-id.ts'
+import type { Domain } from '../domain/envelope.ts'
+import type { Millis } from './queue-store.ts'
+
+/** Keys are bytes whose order is the order that is wanted: numbers big-endian, the most significant thing first. */
+
+const SEQUENCE_BYTES = 6
+const TIME_BYTES = 6
+const QUEUE_ID_BYTES = 10
+const MAX_EPOCH = 0xfe_ff_ff_ff
+const MAX_U48 = 2 ** 48 - 1
+
+export function sequenceKey(sequence: number): Buffer {
+  return u48(requireU48(sequence, 'a sequence'))
+}
+
+export const readSequenceKey = (key: Buffer): number => key.readUIntBE(0, SEQUENCE_BYTES)
+
+export function queueIdKey(queueId: QueueId): Buffer {
+  const { epoch, sequence } = parseQueueId(queueId)
+  if (epoch > MAX_EPOCH) throw new RangeError(`an epoch must be at most ${MAX_EPOCH}, was ${epoch}`)
+  const key = Buffer.allocUnsafe(QUEUE_ID_BYTES)
+  key.writeUInt32BE(epoch, 0)
+  key.writeUIntBE(requireU48(sequence, 'a sequence'), 4, SEQUENCE_BYTES)
+  return key
+}
+
+export const readQueueIdKey = (key: Buffer, offset = 0): QueueId =>
+  formatQueueId({ epoch: key.readUInt32BE(offset), sequence: key.readUIntBE(offset + 4, SEQUENCE_BYTES) })
+
+/** One message at one destination. */
+export type DeliveryName = { readonly queueId: QueueId; readonly destination: Domain }
+
+export const deliveryKey = ({ queueId, destination }: DeliveryName): Buffer =>
+  Buffer.concat([queueIdKey(queueId), Buffer.from(destination)])
+
+export const readDeliveryKey = (key: Buffer): DeliveryName => ({
+  queueId: readQueueIdKey(key),
+  destination: key.toString('latin1', QUEUE_ID_BYTES) as Domain,
+})
+
+export type ScheduleSlot = DeliveryName & { readonly dueAt: Millis }
+
+/** The destination, a zero, the time, the queue id: the rows of a destination lie together, in the order they fall due. */
+export function scheduleKey({ dueAt, queueId, destination }: ScheduleSlot): Buffer {
+  return Buffer.concat([startOfLane(destination), u48(requireU48(dueAt, 'dueAt')), queueIdKey(queueId)])
+}
+
+const DUE_BYTES = TIME_BYTES + QUEUE_ID_BYTES
+
+export function readScheduleKey(key: Buffer): ScheduleSlot {
+  const dueFrom = key.length - DUE_BYTES
+  return {
+    dueAt: key.readUIntBE(dueFrom, TIME_BYTES),
+    queueId: readQueueIdKey(key, dueFrom + TIME_BYTES),
+    destination: key.toString('latin1', 0, dueFrom - 1) as Domain,
+  }
+}
+
+/** By time, then by age of the message, whatever the destination. */
+export const compareDue = (a: Buffer, b: Buffer): number => a.compare(b, b.length - DUE_BYTES, b.length, a.length - DUE_BYTES, a.length)
+
+export const startOfLane = (destination: Domain): Buffer => Buffer.from(`${destination}\0`, 'latin1')
+export const endOfLane = (destination: Domain): Buffer => Buffer.from(`${destination}\x01`, 'latin1')
+
+const DESTINATION = /^[\x21-\x7e]{1,255}$/
+
+export function requireDestination(destination: Domain): void {
+  if (!DESTINATION.test(destination))
+    throw new RangeError(`a domain must be 1 to 255 visible ASCII characters, was ${JSON.stringify(destination)}`)
+}
+
+/** One key that stays in every table for good: lmdb asserts when the only key of a table is put and removed at once (lmdb-js #212). */
+export const SENTINEL = Buffer.from([0xff])
+
+export function requireU48(value: number, what: string): number {
+  if (!Number.isSafeInteger(value) || value < 0 || value > MAX_U48) {
+    throw new RangeError(`${what} must be a whole number from 0 to 2^48 - 1, was ${value}`)
+  }
+  return value
+}
+
+function u48(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(6)
+  bytes.writeUIntBE(value, 0, 6)
+  return bytes
+}

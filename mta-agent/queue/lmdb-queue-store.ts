@@ -1,0 +1,131 @@
+import { mkdirSync, statfsSync } from 'node:fs'
+import { join } from 'node:path'
+import { open, type Database, type RootDatabase } from 'lmdb'
+import { lockDirectory } from './directory-lock.ts'
+import { readDiskSpace } from './disk-room.ts'
+import { SENTINEL } from './keys.ts'
+import { openQueueStore, type LogQueueStore, type StoreOptions } from './log-queue-store.ts'
+import { TABLES, type Range, type Row, type Table, type Tables, type Write } from './tables.ts'
+
+/**
+ * The only file that knows lmdb. What it must keep: a commit that resolved survives a power cut, a commit that rejected has written
+ * nothing, and all writes of one commit are one transaction.
+ */
+
+export type LmdbStoreOptions = Omit<StoreOptions, 'measureSpace'> & { readonly directory: string }
+
+/**
+ * Opens, locks and verifies the queue in `directory`, or formats it when it is empty. Throws DirectoryLocked, ForeignVolume,
+ * CorruptRecord; the directory is then as it was.
+ */
+export async function openLmdbQueueStore(options: LmdbStoreOptions): Promise<LogQueueStore> {
+  const { directory } = options
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const tables = openTables(directory)
+  try {
+    return await openQueueStore(tables, { ...options, measureSpace: () => readDiskSpace(directory, tables.reusableBytes()) })
+  } catch (error) {
+    await tables[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+type Bytes = Database<Buffer, Buffer>
+
+/** Locked before the first read, and until the last write is done. */
+function openTables(directory: string): Tables {
+  using opening = new DisposableStack()
+  const lock = opening.use(lockDirectory(directory))
+  const root = openRoot(directory)
+  const opened = Object.fromEntries(TABLES.map((name) => [name, root.openDB<Buffer, Buffer>(name, BINARY)])) as Record<Table, Bytes>
+  opening.move()
+  return {
+    get: (table, key) => opened[table].get(key),
+    range: (table, range) => readRange(opened[table], range),
+    keys: (table, range) => [...opened[table].getKeys(rangeOptions(range))],
+    count: (table) => countOf(opened[table]),
+    commit: (writes) => commit(root, opened, writes),
+    reusableBytes: () => reusableBytes(root, opened),
+    [Symbol.asyncDispose]: async () => {
+      await root.close()
+      lock[Symbol.dispose]()
+    },
+  }
+}
+
+const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const
+
+function openRoot(directory: string): RootDatabase<Buffer, Buffer> {
+  const { blocks, bsize } = statfsSync(directory)
+  return open<Buffer, Buffer>({
+    ...BINARY,
+    path: join(directory, 'queue.mdb'),
+    noSubdir: true,
+    maxDbs: TABLES.length + 1,
+    // A commit is durable when it resolves; with overlapping syncs a failed one stays readable, and its `flushed` hangs for ever.
+    overlappingSync: false,
+    // Our commits are explicit batches. Batching by event turn as well would make a promise that nobody sees reject unhandled.
+    eventTurnBatching: false,
+    // Address space only. The disk is full before the map is, so the map never has to be moved under readers.
+    mapSize: Math.ceil((blocks * bsize) / 2 ** 20) * 2 ** 20 + 2 ** 26,
+  })
+}
+
+function readRange(database: Bytes, range: Range): readonly Row[] {
+  const rows: Row[] = []
+  for (const { key, value } of database.getRange(rangeOptions(range))) rows.push({ key, value })
+  return rows
+}
+
+/** Without a snapshot: an iterator must not hold the pages of an old state. None outlives its call. */
+const rangeOptions = ({ after, end, limit }: Range) => ({
+  ...(after && { start: after, exclusiveStart: true }),
+  end: end ?? SENTINEL,
+  limit,
+  snapshot: false,
+})
+
+async function commit(root: RootDatabase<Buffer, Buffer>, opened: Record<Table, Bytes>, writes: readonly Write[]): Promise<void> {
+  try {
+    await root.batch(() => {
+      for (const { table, key, value } of writes) {
+        // Their promises are of no use: inside a batch they say nothing, the batch's own promise says all.
+        if (value) void opened[table].put(key, value)
+        else void opened[table].remove(key)
+      }
+    })
+  } catch (error) {
+    throw await causeOf(error)
+  }
+  root.resetReadTxn()
+}
+
+/** lmdb rejects with a general error and tells why in a promise beside it, which rejects as well. */
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error && 'commitError' in error)) return error
+  return Promise.resolve(error.commitError).then(
+    () => error,
+    (cause: unknown) => new Error(`commit failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause }),
+  )
+}
+
+type Stats = {
+  readonly pageSize: number
+  readonly treeBranchPageCount: number
+  readonly treeLeafPageCount: number
+  readonly overflowPages: number
+  readonly entryCount: number
+}
+type RootStats = Stats & { readonly root: Stats; readonly free: Stats; readonly lastPageNumber: number }
+
+const statsOf = (database: Bytes): RootStats => database.getStats() as RootStats
+const pagesOf = (stats: Stats): number => stats.treeBranchPageCount + stats.treeLeafPageCount + stats.overflowPages
+const countOf = (database: Bytes): number => statsOf(database).entryCount - (database.get(SENTINEL) ? 1 : 0)
+
+const META_PAGES = 2
+
+function reusableBytes(root: RootDatabase<Buffer, Buffer>, opened: Record<Table, Bytes>): number {
+  const whole = statsOf(root)
+  const used = TABLES.reduce((sum, table) => sum + pagesOf(statsOf(opened[table])), META_PAGES + pagesOf(whole.root) + pagesOf(whole.free))
+  return Math.max(0, whole.lastPageNumber + 1 - used) * whole.pageSize
+}

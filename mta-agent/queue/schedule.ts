@@ -1,0 +1,130 @@
+import type { Domain } from '../domain/envelope.ts'
+import { DestinationLane, type ScheduleReader } from './destination-lane.ts'
+import { IndexedHeap } from './indexed-heap.ts'
+import { compareDue, readScheduleKey } from './keys.ts'
+import type { DestinationRoom, Millis } from './queue-store.ts'
+
+/**
+ * Which delivery comes next: one lane for each destination, and a heap of lanes by their first row. A destination without room costs one
+ * question, however much mail waits behind it. Memory grows with destinations, and with what is taken, not with messages.
+ */
+export class Schedule {
+  readonly #reader: ScheduleReader
+  readonly #lanes = new Map<Domain, DestinationLane>()
+  readonly #heap = new IndexedHeap<DestinationLane>((a, b) => compareDue(a.first()!, b.first()!) < 0)
+  readonly #taken = new Set<string>()
+
+  /** `rows`: how many rows each destination has in the schedule. */
+  constructor(reader: ScheduleReader, rows: ReadonlyMap<Domain, number>) {
+    this.#reader = reader
+    for (const [destination, count] of rows) {
+      const lane = this.#lane(destination)
+      lane.rows = count
+      lane.find()
+      lane.rest()
+      this.#place(lane)
+    }
+  }
+
+  /** Takes rows due at `now`, earliest first. */
+  takeDue(now: Millis, limit: number, room: DestinationRoom = () => Infinity): readonly Buffer[] {
+    const keys: Buffer[] = []
+    const left = new Map<DestinationLane, number>()
+    try {
+      for (let lane = this.#heap.first(); lane && keys.length < limit; lane = this.#heap.first()) {
+        const key = lane.first()!
+        if (readScheduleKey(key).dueAt > now) break
+        const free = left.get(lane) ?? room(lane.destination)
+        left.set(lane, free - 1)
+        if (free > 0) {
+          keys.push(key)
+          this.#taken.add(nameOf(key))
+          lane.passFirst()
+          this.#place(lane)
+        } else this.#heap.remove(lane)
+      }
+    } finally {
+      for (const lane of left.keys()) {
+        lane.rest()
+        this.#place(lane)
+      }
+    }
+    return keys
+  }
+
+  nextDueAt(room: DestinationRoom = () => Infinity): Millis | undefined {
+    const without: DestinationLane[] = []
+    try {
+      for (let lane = this.#heap.first(); lane; lane = this.#heap.first()) {
+        if (room(lane.destination) > 0) return readScheduleKey(lane.first()!).dueAt
+        this.#heap.remove(lane)
+        without.push(lane)
+      }
+      return undefined
+    } finally {
+      for (const lane of without) this.#place(lane)
+    }
+  }
+
+  /** Takes this row, due or not; false when it is taken already. */
+  take(key: Buffer): boolean {
+    if (this.isTaken(key)) return false
+    this.#taken.add(nameOf(key))
+    this.#refresh(this.#lane(readScheduleKey(key).destination), key)
+    return true
+  }
+
+  isTaken(key: Buffer): boolean {
+    return this.#taken.has(nameOf(key))
+  }
+
+  /** The row is new in the schedule. */
+  add(key: Buffer): void {
+    this.#lane(readScheduleKey(key).destination).rows++
+    this.release(key)
+  }
+
+  /** The row may be taken again. */
+  release(key: Buffer): void {
+    this.#taken.delete(nameOf(key))
+    const lane = this.#lane(readScheduleKey(key).destination)
+    lane.add(key)
+    lane.rest()
+    this.#place(lane)
+  }
+
+  /** The row has left the schedule. */
+  remove(key: Buffer): void {
+    this.#taken.delete(nameOf(key))
+    const lane = this.#lane(readScheduleKey(key).destination)
+    lane.rows--
+    if (lane.rows > 0) {
+      this.#refresh(lane, key)
+      return
+    }
+    this.#heap.remove(lane)
+    this.#lanes.delete(lane.destination)
+  }
+
+  #refresh(lane: DestinationLane, changed: Buffer): void {
+    if (!lane.first()?.equals(changed)) return
+    lane.find()
+    lane.rest()
+    this.#place(lane)
+  }
+
+  #place(lane: DestinationLane): void {
+    if (lane.first()) this.#heap.place(lane)
+    else this.#heap.remove(lane)
+  }
+
+  #lane(destination: Domain): DestinationLane {
+    const known = this.#lanes.get(destination)
+    if (known) return known
+    const lane = new DestinationLane(destination, this.#reader, (key) => this.isTaken(key))
+    this.#lanes.set(destination, lane)
+    return lane
+  }
+}
+
+const nameOf = (key: Buffer): string => key.toString('latin1')

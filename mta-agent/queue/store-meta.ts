@@ -1,0 +1,56 @@
+import { CorruptRecord, sealJson, unsealJson } from './record.ts'
+import type { TotalsChange } from './queue-totals.ts'
+
+/** What a volume says of itself (hot standby, section 2). */
+
+export type Shard = { readonly stream: string; readonly shard: number }
+
+/** Written when the volume is formatted, and when its data is found on another volume. */
+export type StoreIdentity = Shard & {
+  /** 128 random bits in hex: this copy, as the record's in-sync set names it. Never the same on two volumes. */
+  readonly copyId: string
+  /** The volume's Kubernetes UID; '' where there is none. */
+  readonly volume: string
+  /** The highest epoch that this disk has followed or led. */
+  readonly seen: number
+}
+
+/** Written with every change. */
+export type StorePosition = {
+  /** Each epoch in this log with the last sequence it has here, lowest first; the last one is the current. Never empty. */
+  readonly epochs: readonly (readonly [epoch: number, lastSequence: number])[]
+  readonly totals: TotalsChange
+}
+
+const keyNamed = (name: string): Buffer => Buffer.from(name)
+export const IDENTITY_KEY = keyNamed('identity')
+export const POSITION_KEY = keyNamed('position')
+
+export const encodeIdentity = (identity: StoreIdentity): Buffer => sealJson('identity', identity)
+export const decodeIdentity = (record: Buffer): StoreIdentity => unsealJson('identity', record, 'meta identity') as StoreIdentity
+export const encodePosition = (position: StorePosition): Buffer => sealJson('position', position)
+export const decodePosition = (record: Buffer): StorePosition => unsealJson('position', record, 'meta position') as StorePosition
+
+export function currentOf(position: StorePosition): { readonly epoch: number; readonly sequence: number } {
+  const last = position.epochs.at(-1)
+  if (!last) throw new CorruptRecord('meta position', 'of at least one epoch', 'of none')
+  return { epoch: last[0], sequence: last[1] }
+}
+
+/** The position after an entry. Throws RangeError unless the entry is the very next one. */
+export function advance(
+  position: StorePosition,
+  entry: { readonly epoch: number; readonly sequence: number },
+  totals: TotalsChange,
+): StorePosition {
+  const { epoch, sequence } = currentOf(position)
+  if (entry.sequence !== sequence + 1) throw new RangeError(`the next entry must be of sequence ${sequence + 1}, was of ${entry.sequence}`)
+  if (entry.epoch < epoch) throw new RangeError(`the next entry must be of epoch ${epoch} or higher, was of ${entry.epoch}`)
+  const past = entry.epoch === epoch ? position.epochs.slice(0, -1) : position.epochs
+  return { epochs: [...past, [entry.epoch, entry.sequence]], totals }
+}
+
+/** The volume belongs to another queue. Nothing on it was changed. */
+export class ForeignVolume extends Error {
+  override readonly name = 'ForeignVolume'
+}
