@@ -1,0 +1,41 @@
+import type { Domain } from '../domain/envelope.ts'
+import type { DeliverySettings } from './ports.ts'
+import type { DnsAnswer, HostAddress, MailResolver } from './resolver.ts'
+import { familyOf, type LocatedHosts, planExchanges, planHosts, planNextHop } from './route.ts'
+
+/** Asks DNS what route.ts wants to know. */
+
+const SMTP_PORT = 25
+
+export async function findHosts(
+  destination: Domain,
+  settings: DeliverySettings,
+  resolver: MailResolver,
+  random: () => number,
+): Promise<LocatedHosts> {
+  const nextHop = planNextHop(destination, settings.routes ?? [])
+  // Whom an administrator names is meant, even if it is ourselves; a name of his that does not exist is his mistake, not the sender's.
+  if (nextHop.kind === 'configured') {
+    const { name, port } = nextHop
+    return planHosts(name, [{ name, port, answer: await locate(name, resolver) }], false, new Set())
+  }
+  if (nextHop.kind === 'literal') {
+    const { address } = nextHop
+    return planHosts(destination, [{ name: address, port: SMTP_PORT, answer: answerFor(address) ?? { kind: 'none' } }], true, new Set())
+  }
+  const own = new Set(settings.addresses.flatMap(({ address, hostName }) => [address, hostName.toLowerCase()]))
+  const answer = await resolver.resolveMx(nextHop.domain)
+  const exchanges = planExchanges(nextHop.domain, answer, own, random)
+  if (exchanges.kind === 'outcome') return exchanges
+  const located = await Promise.all(exchanges.hosts.map(async (name) => ({ name, port: SMTP_PORT, answer: await locate(name, resolver) })))
+  return planHosts(nextHop.domain, located, answer.kind === 'none', own)
+}
+
+const locate = async (name: string, resolver: MailResolver): Promise<DnsAnswer<HostAddress>> =>
+  answerFor(name) ?? (await resolver.resolveAddresses(name))
+
+/** An address needs no question. */
+function answerFor(name: string): DnsAnswer<HostAddress> | undefined {
+  const family = familyOf(name)
+  return family === 0 ? undefined : { kind: 'records', records: [{ address: name, family }] }
+}

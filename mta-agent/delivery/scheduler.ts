@@ -1,0 +1,359 @@
+import { formatReply } from '../domain/smtp-reply.ts'
+import type { Domain } from '../domain/envelope.ts'
+import type { Delivery, Millis, StoredMessage } from '../queue/queue-store.ts'
+import { attemptDelivery, type AttemptContext, type AttemptEnd, type RecipientEnd } from './attempt.ts'
+import { concludeAttempt, type Conclusion } from './conclude.ts'
+import { ConnectionPool } from './connection-pool.ts'
+import { Gates } from './gates.ts'
+import type { DeliveryMetrics, DeliverySettings, Scheduler, SchedulerOptions, Tuning, UnavailableAddress } from './ports.ts'
+import { type MailResolver, openResolver } from './resolver.ts'
+import { SourceAddresses } from './source-addresses.ts'
+
+/**
+ * THE LOOP: due → gate and limits → attempt → outcome → queue. It takes from the queue only what may run now, so that nothing waits in
+ * memory and one slow destination can neither fill it nor hold up another. What must never happen: an attempt that is not recorded, a
+ * delivery that is neither running nor in the queue, or a wake-up without a reason.
+ */
+
+const MINUTE: Millis = 60_000
+
+/** RFC 5321 section 4.5.3.2 where it names a time. */
+export const DEFAULT_TUNING: Tuning = {
+  timeouts: {
+    connect: MINUTE / 2,
+    greeting: 5 * MINUTE,
+    ehlo: 5 * MINUTE,
+    tls: MINUTE,
+    mail: 5 * MINUTE,
+    rcpt: 5 * MINUTE,
+    data: 2 * MINUTE,
+    block: 3 * MINUTE,
+    dot: 10 * MINUTE,
+    close: 5_000,
+  },
+  idleMillis: MINUTE,
+  maxTransactions: 500,
+}
+
+export function openScheduler(options: SchedulerOptions): Scheduler {
+  return new RunningScheduler(options)
+}
+
+/** How many expired deliveries are returned in one pass. */
+const EXPIRED_AT_ONCE = 50
+/** The longest an expired message waits for its last attempt: a delivery that can be attempted is, at its deadline. */
+const LAST_ATTEMPT_MILLIS = 10 * MINUTE
+
+class RunningScheduler implements Scheduler {
+  readonly #options: SchedulerOptions
+  readonly #tuning: Tuning
+  readonly #metrics: DeliveryMetrics
+  readonly #resolver: MailResolver
+  readonly #pool: ConnectionPool
+  readonly #cutOff = new AbortController()
+  readonly #sources: SourceAddresses
+  readonly #destinationGates = new Gates()
+  readonly #routeGates = new Gates()
+  /** Attempts now, by destination. */
+  readonly #attempting = new Map<Domain, number>()
+  /** Everything taken from the queue and not yet given back. */
+  readonly #running = new Set<Promise<void>>()
+  #state: 'running' | 'stopping' | 'broken' = 'running'
+  #passDue = false
+  #timer: NodeJS.Timeout | undefined
+  #expiryDue: Millis = 0
+  #stopped: Promise<void> | undefined
+
+  constructor(options: SchedulerOptions) {
+    this.#options = options
+    this.#tuning = { ...DEFAULT_TUNING, ...options.tuning }
+    this.#metrics = options.metrics ?? NO_METRICS
+    this.#resolver = options.resolver ?? openResolver({ clock: options.clock })
+    this.#sources = new SourceAddresses(() => options.onAddresses?.())
+    this.#pool = new ConnectionPool({
+      timeouts: this.#tuning.timeouts,
+      idleMillis: this.#tuning.idleMillis,
+      clock: options.clock,
+      metrics: this.#metrics,
+      maxUses: () => options.settings().delivery.maxMessagesPerConnection,
+      maxPerDestination: () => options.settings().delivery.maxConnectionsPerDestination,
+      mayUse: (address) => options.settings().addresses.some((source) => source.address === address),
+      onUnused: () => options.onAddresses?.(),
+      maxOpen: 2 * this.#tuning.maxTransactions,
+      cutOff: this.#cutOff.signal,
+    })
+    options.store.onDue(() => this.#wake())
+    options.signal.addEventListener('abort', this.#onAbort, { once: true })
+    if (options.signal.aborted) this.#onAbort()
+    this.#wake()
+  }
+
+  reconfigure(): void {
+    this.#expiryDue = 0
+    this.#sources.keepOnly(this.#options.settings().addresses)
+    this.#pool.reconsider()
+    this.#wake()
+  }
+
+  stop(graceMillis: Millis): Promise<void> {
+    this.#stopped ??= this.#stop(graceMillis)
+    return this.#stopped
+  }
+
+  inFlight(): number {
+    return this.#running.size
+  }
+
+  usedAddresses(): readonly string[] {
+    const assigned = this.#options.settings().addresses.map(({ address }) => address)
+    return [...new Set([...assigned, ...this.#pool.sources()])]
+  }
+
+  unavailableAddresses(): readonly UnavailableAddress[] {
+    return this.#sources.unavailable()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop(0)
+  }
+
+  // Its rejection is that of stop(), which main awaits.
+  readonly #onAbort = (): void => void this.stop(0).catch(this.#options.onBroken)
+
+  /** Passes are few: however many things happen in a turn of the event loop, one pass answers them all. */
+  #wake(): void {
+    if (this.#passDue || this.#state !== 'running') return
+    this.#passDue = true
+    setImmediate(() => {
+      this.#passDue = false
+      this.#pass()
+    })
+  }
+
+  #pass(): void {
+    clearTimeout(this.#timer)
+    if (this.#state !== 'running') return
+    const { store, clock, settings } = this.#options
+    const now = clock()
+    const current = settings()
+    if (current.mode === 'Hold') return
+
+    // 1. Mail that is too old and whose destination is not being dialled goes back to its sender.
+    this.#returnExpired(current, now)
+    // 2. What is due, may be dialled and has a slot: each becomes an attempt.
+    const canSend = this.#sources.some(current.addresses, now)
+    const free = this.#tuning.maxTransactions - this.#running.size
+    const room = (destination: Domain): number => this.#room(destination, current, now)
+    const due = canSend && free > 0 ? store.takeDue(now, free, room) : []
+    for (const delivery of due) this.#start(delivery)
+    // 3. Sleep until something changes: a delivery, an ended attempt, or the clock.
+    this.#sleep(now, canSend && free > due.length ? store.nextDueAt((destination) => this.#room(destination, current, now)) : undefined)
+  }
+
+  #room(destination: Domain, settings: DeliverySettings, now: Millis): number {
+    const most = settings.delivery.maxConnectionsPerDestination - (this.#attempting.get(destination) ?? 0)
+    return Math.max(0, this.#destinationGates.admits(destination, now, most))
+  }
+
+  #sleep(now: Millis, nextDue: Millis | undefined): void {
+    const times = [nextDue, this.#destinationGates.nextOpening(now), this.#sources.nextTrial(now), this.#expiryDue].filter(
+      (at) => at !== undefined,
+    )
+    // setTimeout takes at most 2^31 - 1 ms, and fires at once above.
+    const wait = Math.min(Math.max(0, Math.min(...times) - now), 3_600_000)
+    this.#timer = setTimeout(() => this.#wake(), wait)
+  }
+
+  #start(delivery: Delivery): void {
+    const { destination } = delivery
+    this.#attempting.set(destination, (this.#attempting.get(destination) ?? 0) + 1)
+    this.#stepGate(destination, { kind: 'dialled', at: this.#options.clock() })
+    this.#track(this.#deliver(delivery))
+  }
+
+  /** Whatever rejects here has not been recorded: going on would send its mail again and again. */
+  #track(work: Promise<void>): void {
+    const tracked = work
+      .catch((error: unknown) => this.#break(error))
+      .finally(() => {
+        this.#running.delete(tracked)
+        this.#wake()
+      })
+    this.#running.add(tracked)
+  }
+
+  #break(cause: unknown): void {
+    if (this.#state === 'broken') return
+    this.#state = 'broken'
+    clearTimeout(this.#timer)
+    this.#options.onBroken(cause)
+  }
+
+  async #deliver(delivery: Delivery): Promise<void> {
+    const { store, settings, clock } = this.#options
+    let conclusion: Conclusion
+    try {
+      const message = this.#readMessage(delivery)
+      const end = await this.#attempt(delivery, message)
+      if (end.kind === 'not-attempted') {
+        this.#noteNotAttempted(delivery, end)
+        store.release([delivery])
+        return
+      }
+      this.#noteAnswers(delivery.destination, end.ends)
+      conclusion = this.#conclude(delivery, message, end.ends, settings())
+    } finally {
+      // The next attempt at this destination need not wait until this one is on disk.
+      this.#leave(delivery.destination)
+    }
+    await store.settle(conclusion.result, conclusion.report)
+    this.#tell(delivery, conclusion, clock())
+  }
+
+  async #attempt(delivery: Delivery, message: StoredMessage): Promise<AttemptEnd> {
+    const { store, settings, clock, random, log } = this.#options
+    const context: AttemptContext = {
+      store,
+      settings: settings(),
+      resolver: this.#resolver,
+      pool: this.#pool,
+      sources: this.#sources,
+      routeGates: this.#routeGates,
+      timeouts: this.#tuning.timeouts,
+      clock,
+      random,
+      log,
+      metrics: this.#metrics,
+      cutOff: this.#cutOff.signal,
+    }
+    try {
+      return await attemptDelivery(delivery, message, context)
+    } catch (error) {
+      // A fault of ours that one message brings out must not stop all others, nor be tried in a circle.
+      log.error({ err: error, queueId: delivery.queueId, destination: delivery.destination }, 'attempt failed')
+      const reply = { code: 451, enhanced: '4.3.0', text: 'the attempt failed inside this mail system' }
+      const end = { outcome: { kind: 'deferred', reply, scope: 'message' }, reports: false } as const
+      return { kind: 'attempted', ends: new Map(delivery.recipients.map(({ index }) => [index, end])) }
+    }
+  }
+
+  #conclude(delivery: Delivery, message: StoredMessage, ends: ReadonlyMap<number, RecipientEnd>, settings: DeliverySettings): Conclusion {
+    const { store, clock, random } = this.#options
+    return concludeAttempt({
+      delivery,
+      message,
+      ends,
+      settings,
+      reportingHost: settings.addresses[0]?.hostName ?? 'localhost',
+      now: clock(),
+      random,
+      readContent: () => {
+        const content = store.readContent(delivery.queueId)
+        if (content === undefined) throw new Error(`the content of ${delivery.queueId} must be there until it is settled, was not`)
+        return content
+      },
+    })
+  }
+
+  #readMessage(delivery: Delivery): StoredMessage {
+    const message = this.#options.store.readMessage(delivery.queueId)
+    if (message === undefined) throw new Error(`${delivery.queueId} must be in the queue while a delivery of it is taken, was not`)
+    return message
+  }
+
+  #leave(destination: Domain): void {
+    const left = (this.#attempting.get(destination) ?? 1) - 1
+    if (left === 0) this.#attempting.delete(destination)
+    else this.#attempting.set(destination, left)
+    this.#wake()
+  }
+
+  /** The destination has failed when it said nothing of any recipient; one word about a single recipient is an answer. */
+  #noteAnswers(destination: Domain, ends: ReadonlyMap<number, RecipientEnd>): void {
+    const failed = ends.values().every(({ outcome }) => outcome.kind === 'deferred' && outcome.scope === 'destination')
+    this.#stepGate(destination, failed ? { kind: 'failed', at: this.#options.clock() } : { kind: 'answered' })
+  }
+
+  #noteNotAttempted(delivery: Delivery, end: Extract<AttemptEnd, { kind: 'not-attempted' }>): void {
+    const { destination } = delivery
+    const at = this.#options.clock()
+    // All routes closed: until one opens, asking again would turn in a circle.
+    if (end.because === 'RoutesClosed') this.#stepGate(destination, { kind: 'blocked', until: end.until ?? at + MINUTE })
+    else this.#stepGate(destination, { kind: 'calledOff', at })
+  }
+
+  #stepGate(destination: Domain, event: Parameters<Gates['step']>[1]): void {
+    const moved = this.#destinationGates.step(destination, event)
+    if (moved !== undefined) this.#options.log.info({ destination, ...moved }, 'destination gate moved')
+  }
+
+  #returnExpired(settings: DeliverySettings, now: Millis): void {
+    if (now < this.#expiryDue) return
+    const { store } = this.#options
+    const maxAge = settings.queue.maxAgeSeconds * 1000
+    const patience = Math.min(LAST_ATTEMPT_MILLIS, maxAge / 10)
+    const expired = store.takeExpired(now - maxAge - patience, EXPIRED_AT_ONCE)
+    for (const delivery of expired) this.#track(this.#returnOne(delivery, settings))
+    const oldest = store.totals().oldestAcceptedAt ?? now
+    this.#expiryDue = expired.length === EXPIRED_AT_ONCE ? now + 100 : Math.max(now + patience, oldest + maxAge + patience)
+  }
+
+  async #returnOne(delivery: Delivery, settings: DeliverySettings): Promise<void> {
+    const reply = { code: 451, enhanced: '4.4.1', text: `no attempt at ${delivery.destination} was possible` }
+    const end: RecipientEnd = { outcome: { kind: 'deferred', reply, scope: 'destination' }, reports: false }
+    const ends = new Map(delivery.recipients.map(({ index }) => [index, end]))
+    const conclusion = this.#conclude(delivery, this.#readMessage(delivery), ends, settings)
+    await this.#options.store.settle(conclusion.result, conclusion.report)
+    this.#tell(delivery, conclusion, this.#options.clock())
+  }
+
+  /** One line for each recipient, when it is on disk. */
+  #tell(delivery: Delivery, { result, report, ends }: Conclusion, now: Millis): void {
+    const { queueId, destination, attempts, acceptedAt, recipients } = delivery
+    const addresses = new Map(recipients.map(({ index, address }) => [index, address]))
+    for (const { index, outcome, host, source, protection } of ends) {
+      const reason = outcome.kind === 'deferred' ? outcome.scope : outcome.kind === 'bounced' ? outcome.because : ''
+      this.#metrics.outcome(outcome.kind, reason)
+      if (outcome.kind === 'delivered') this.#metrics.latency((now - acceptedAt) / 1000)
+      this.#options.log.info(
+        {
+          queueId,
+          recipient: addresses.get(index),
+          destination,
+          source,
+          host: host?.name,
+          address: host?.address,
+          tls: protection,
+          reply: formatReply(outcome.reply),
+          reason: reason === '' ? undefined : reason,
+          attempt: attempts + 1,
+          delayMillis: now - acceptedAt,
+          nextAttemptAt: outcome.kind === 'deferred' ? result.nextAttemptAt : undefined,
+        },
+        outcome.kind,
+      )
+    }
+    if (report !== undefined) this.#options.log.info({ queueId, recipient: report.envelope.recipients[0]?.address }, 'report queued')
+  }
+
+  async #stop(graceMillis: Millis): Promise<void> {
+    if (this.#state === 'running') this.#state = 'stopping'
+    this.#options.signal.removeEventListener('abort', this.#onAbort)
+    clearTimeout(this.#timer)
+    const timer = setTimeout(() => this.#cutOff.abort(), graceMillis)
+    try {
+      await Promise.all(this.#running)
+      await this.#pool.closeIdle()
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+const NO_METRICS: DeliveryMetrics = {
+  outcome: () => undefined,
+  latency: () => undefined,
+  transaction: () => undefined,
+  connection: () => undefined,
+  tls: () => undefined,
+}

@@ -1,0 +1,94 @@
+import type { SourceAddress } from '#crds/mta-instance.ts'
+import type { Domain } from '../domain/envelope.ts'
+import type { Millis } from '../queue/queue-store.ts'
+import type { UnavailableAddress } from './ports.ts'
+
+/**
+ * Which source address a connection is bound to, and which ones the kernel will not bind to now. Mail waits for an address that is
+ * away; it never leaves from one that was not assigned, and never bounces for the lack of one.
+ */
+
+/** An address that is away is asked for again after this time: one attempt costs nothing, and it may come back with a link. */
+const AWAY_MILLIS: Millis = 10_000
+
+type Away = { readonly since: Millis; readonly until: Millis; readonly code: string }
+
+export class SourceAddresses {
+  readonly #away = new Map<string, Away>()
+  readonly #inUse = new Map<string, number>()
+  readonly #onChange: () => void
+
+  constructor(onChange: () => void) {
+    this.#onChange = onChange
+  }
+
+  /**
+   * Those that may be used now, in order of preference: the least used at this destination first, so that a large destination sees
+   * all of them; among equals always the same one for a destination, so that its connections are used again.
+   */
+  order(destination: Domain, sources: readonly SourceAddress[], now: Millis): SourceAddress[] {
+    return sources
+      .filter(({ address }) => this.#isHere(address, now))
+      .map((source) => ({
+        source,
+        used: this.#inUse.get(`${source.address} ${destination}`) ?? 0,
+        weight: hash(`${source.address} ${destination}`),
+      }))
+      .toSorted((a, b) => a.used - b.used || a.weight - b.weight || (a.source.address < b.source.address ? -1 : 1))
+      .map(({ source }) => source)
+  }
+
+  /** Whether any of them may be used now. */
+  some(sources: readonly SourceAddress[], now: Millis): boolean {
+    return sources.some(({ address }) => this.#isHere(address, now))
+  }
+
+  use(address: string, destination: Domain): Disposable {
+    const key = `${address} ${destination}`
+    this.#inUse.set(key, (this.#inUse.get(key) ?? 0) + 1)
+    return {
+      [Symbol.dispose]: () => {
+        const left = (this.#inUse.get(key) ?? 1) - 1
+        if (left === 0) this.#inUse.delete(key)
+        else this.#inUse.set(key, left)
+      },
+    }
+  }
+
+  wasRefused(address: string, code: string, now: Millis): void {
+    const known = this.#away.get(address)
+    this.#away.set(address, { since: known?.since ?? now, until: now + AWAY_MILLIS, code })
+    if (known === undefined) this.#onChange()
+  }
+
+  worked(address: string): void {
+    if (this.#away.delete(address)) this.#onChange()
+  }
+
+  /** Forgets addresses that are not assigned any more. */
+  keepOnly(sources: readonly SourceAddress[]): void {
+    const assigned = new Set(sources.map(({ address }) => address))
+    for (const address of this.#away.keys()) if (!assigned.has(address)) this.worked(address)
+  }
+
+  unavailable(): readonly UnavailableAddress[] {
+    return [...this.#away].map(([address, { since, code }]) => ({ address, since, code }))
+  }
+
+  /** When an address that is away will be asked for again; undefined when none is waited for. */
+  nextTrial(now: Millis): Millis | undefined {
+    const later = [...this.#away.values()].flatMap(({ until }) => (until > now ? until : []))
+    return later.length === 0 ? undefined : Math.min(...later)
+  }
+
+  #isHere(address: string, now: Millis): boolean {
+    return (this.#away.get(address)?.until ?? 0) <= now
+  }
+}
+
+/** FNV-1a, 32 bits: spreads well, is the same everywhere, and nobody gains by choosing its input. */
+function hash(text: string): number {
+  let value = 0x811c9dc5
+  for (let at = 0; at < text.length; at += 1) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193)
+  return value >>> 0
+}
