@@ -48,7 +48,7 @@ const MAY_IMPORT: Record<string, Allowed> = {
   },
 }
 const ALIASES = { '#crds/': 'crds/', '#kube/': 'kube/', '#operator/': 'operator/', '#agent/': 'mta-agent/', '#test/': 'test/' }
-const IMPORT = /\b(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g
+const IMPORT = /(?<!\.)\b(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g
 
 const sources = globSync('{crds,kube,operator,mta-agent}/**/*.ts').filter((file) => !file.endsWith('.test.ts'))
 
