@@ -4,7 +4,7 @@ import { GROUP, type Kind, RESOURCES, VERSION } from './group.ts'
 import { IPPoolSpec, IPPoolStatus } from './ip-pool.ts'
 import { MTAInstanceSpec, MTAInstanceStatus } from './mta-instance.ts'
 import { formatValidation, type TransitionRule } from './rules.ts'
-import { NO_OWN_HOP, SendingStreamSpec, SendingStreamStatus } from './sending-stream.ts'
+import { SendingStreamSpec, SendingStreamStatus } from './sending-stream.ts'
 import { type StructuralSchema, toStructuralSchema } from './structural-schema.ts'
 
 /** The three CustomResourceDefinitions, as values. Short names are ours alone; other projects have kinds called IPPool, so always `ipp`. */
@@ -61,7 +61,7 @@ export const DEFINITIONS: Readonly<Record<Kind, Definition>> = {
     shortNames: ['stream', 'streams'],
     spec: SendingStreamSpec,
     status: SendingStreamStatus,
-    rules: [nameRule('SendingStream'), NO_OWN_HOP],
+    rules: [nameRule('SendingStream')],
     columns: [
       READY,
       REASON,

@@ -102,11 +102,6 @@ describe('says what must be and what was', () => {
       ['spec.routes[1]: domain must be unique, "example.com" was there twice'],
     ],
     [
-      'itself as next hop',
-      stream(() => ({ routes: [{ domain: '*', nextHop: { host: 'password-resets' } }] })),
-      ['spec.routes: a next hop must not be the stream itself, was "password-resets"'],
-    ],
-    [
       'a long name',
       { ...stream(), metadata: { name: 'a'.repeat(41) } },
       [

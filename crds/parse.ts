@@ -4,7 +4,7 @@ import { API_VERSION, type Kind } from './group.ts'
 import { type IPPool, IPPoolSpec, IPPoolStatus } from './ip-pool.ts'
 import { type MTAInstance, MTAInstanceSpec, MTAInstanceStatus } from './mta-instance.ts'
 import { type Rule, withRules } from './rules.ts'
-import { NO_OWN_HOP, type SendingStream, SendingStreamSpec, SendingStreamStatus } from './sending-stream.ts'
+import { type SendingStream, SendingStreamSpec, SendingStreamStatus } from './sending-stream.ts'
 
 /**
  * Documents that cross the border: from a file, or from an API server of another version. What comes out is complete: defaults are filled
@@ -60,7 +60,7 @@ const envelope = <S extends z.ZodType, T extends z.ZodType>(kind: Kind, spec: S,
     nameRule(kind) as Rule<unknown>,
   )
 
-const STREAM = withRules(envelope('SendingStream', SendingStreamSpec, SendingStreamStatus), NO_OWN_HOP)
+const STREAM = envelope('SendingStream', SendingStreamSpec, SendingStreamStatus)
 const POOL = envelope('IPPool', IPPoolSpec, IPPoolStatus)
 const INSTANCE = envelope('MTAInstance', MTAInstanceSpec, MTAInstanceStatus)
 

@@ -332,16 +332,3 @@ export type SendingStream = {
   readonly spec: SendingStreamSpec
   readonly status?: SendingStreamStatus
 }
-
-type NamedStream = { readonly metadata: { readonly name: string }; readonly spec: SendingStreamSpec }
-
-/** Mail sent to the stream's own Service would come back for ever. */
-export const NO_OWN_HOP = {
-  cel: '!has(self.spec.routes) || !self.spec.routes.exists(r, r.nextHop.host == self.metadata.name)',
-  holds: ({ metadata, spec }: NamedStream) => !(spec.routes ?? []).some(({ nextHop }) => nextHop.host === metadata.name),
-  must: 'a next hop must not be the stream itself',
-  was: 'was "%s"',
-  args: ['self.metadata.name'],
-  values: ({ metadata }: NamedStream) => [metadata.name],
-  path: ['spec', 'routes'],
-}
