@@ -14,6 +14,8 @@ export type LoadOptions = {
   readonly connections: number
   /** Messages begun per second, over all connections; as fast as it goes when absent. */
   readonly perSecond?: number
+  /** A connection is closed after so many messages; kept as long as it lives when absent. */
+  readonly messagesPerConnection?: number
   /** Pause before a message is tried again: doubles from `first` to `most`. */
   readonly backOffMillis?: { readonly first: number; readonly most: number }
   readonly onAccepted?: (accepted: Accepted) => void
@@ -43,6 +45,8 @@ export type Progress = {
   readonly attempts: number
   readonly deferred: number
   readonly ambiguous: number
+  /** What was said to the last attempt that was put off; empty when none was. */
+  readonly lastDeferral: string
 }
 export type LoadResult = {
   readonly accepted: readonly Accepted[]
@@ -80,6 +84,7 @@ class Load {
   #attempts = 0
   #deferred = 0
   #ambiguous = 0
+  #lastDeferral = ''
 
   constructor(options: LoadOptions, stop: AbortSignal) {
     this.#options = options
@@ -91,8 +96,15 @@ class Load {
     const stopped = (): void => void setTimeout(() => this.#cut.abort(new Error('told to stop')), GRACE_MILLIS).unref()
     this.#stop.addEventListener('abort', stopped, { once: true })
     try {
+      let onThisConnection = 0
       for (let open = await this.#take(); open !== undefined; open = await this.#take()) {
+        const used = client
         client = await this.#settle(open, client)
+        onThisConnection = client === used ? onThisConnection + 1 : 1
+        if (onThisConnection >= (this.#options.messagesPerConnection ?? Infinity)) {
+          await client?.[Symbol.asyncDispose]()
+          client = undefined
+        }
       }
     } finally {
       this.#stop.removeEventListener('abort', stopped)
@@ -143,7 +155,9 @@ class Load {
       return await openSubmission(this.#options.server, this.#stop)
     } catch (error) {
       open.lastReply = (error as Error).message
+      this.#lastDeferral = open.lastReply
       this.#deferred += 1
+      this.#options.onProgress?.(this.#progress())
       return undefined
     }
   }
@@ -165,6 +179,7 @@ class Load {
         return
       case 'deferred':
         this.#deferred += 1
+        this.#lastDeferral = result.reply
         return
       case 'ambiguous':
         this.#ambiguous += 1
@@ -179,6 +194,7 @@ class Load {
       attempts: this.#attempts,
       deferred: this.#deferred,
       ambiguous: this.#ambiguous,
+      lastDeferral: this.#lastDeferral,
     }
   }
 }

@@ -9,7 +9,7 @@ import { runLoad, type LoadOptions } from './load.ts'
  */
 const USAGE = `node test/internet/submit.ts --host HOST --port PORT --domains a.example,b.example
   --tls starttls|implicit|none (starttls)  --ca FILE  --servername NAME  --user NAME  --password WORD
-  --count N (until SIGTERM)  --connections N (4)  --per-second N  --size BYTES or BYTES:WEIGHT,… (2000)
+  --count N (until SIGTERM)  --connections N (4)  --per-connection N messages  --per-second N  --size BYTES or BYTES:WEIGHT,… (2000)
   --recipients N per message (1)  --sender ADDRESS (load@senders.example)  --run NAME (run)
   --local-address IP  --hello NAME  --out FILE  --quiet`
 
@@ -23,6 +23,7 @@ const OPTIONS = {
   password: { type: 'string' },
   count: { type: 'string' },
   connections: { type: 'string', default: '4' },
+  'per-connection': { type: 'string' },
   'per-second': { type: 'string' },
   domains: { type: 'string' },
   recipients: { type: 'string', default: '1' },
@@ -64,6 +65,7 @@ export function parseSubmitOptions(args: readonly string[]): LoadOptions {
     },
     connections: whole('connections', values.connections),
     ...(values.count === undefined ? {} : { count: whole('count', values.count) }),
+    ...(values['per-connection'] === undefined ? {} : { messagesPerConnection: whole('per-connection', values['per-connection']) }),
     ...(values['per-second'] === undefined ? {} : { perSecond: whole('per-second', values['per-second']) }),
   }
 }
@@ -96,7 +98,7 @@ async function main(args: readonly string[]): Promise<void> {
       ...options,
       onAccepted: (accepted) => void lines.write(`${JSON.stringify(accepted)}\n`),
       onProgress: (progress) => {
-        if (quiet || performance.now() - shown < 1000) return
+        if (quiet || performance.now() - shown < 200) return
         shown = performance.now()
         process.stderr.write(`${JSON.stringify(progress)}\n`)
       },
