@@ -57,8 +57,9 @@ export function readScheduleKey(key: Buffer): ScheduleSlot {
   }
 }
 
-/** By time, then by age of the message, whatever the destination. */
-export const compareDue = (a: Buffer, b: Buffer): number => a.compare(b, b.length - DUE_BYTES, b.length, a.length - DUE_BYTES, a.length)
+/** By time, then by age of the message, and by name only between destinations of one message. */
+export const compareDue = (a: Buffer, b: Buffer): number =>
+  a.compare(b, b.length - DUE_BYTES, b.length, a.length - DUE_BYTES, a.length) || a.compare(b)
 
 export const startOfLane = (destination: Domain): Buffer => Buffer.from(`${destination}\0`, 'latin1')
 export const endOfLane = (destination: Domain): Buffer => Buffer.from(`${destination}\x01`, 'latin1')

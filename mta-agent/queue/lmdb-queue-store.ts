@@ -1,11 +1,12 @@
 import { mkdirSync, statfsSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { open, type Database, type RootDatabase } from 'lmdb'
 import { lockDirectory } from './directory-lock.ts'
 import { readDiskSpace } from './disk-room.ts'
 import { SENTINEL } from './keys.ts'
 import { openQueueStore, type LogQueueStore, type StoreOptions } from './log-queue-store.ts'
-import { TABLES, type Range, type Row, type Table, type Tables, type Write } from './tables.ts'
+import { NoSpace, TABLES, type Range, type Row, type Table, type Tables, type Write } from './tables.ts'
 
 /**
  * The only file that knows lmdb. What it must keep: a commit that resolved survives a power cut, a commit that rejected has written
@@ -105,7 +106,11 @@ async function causeOf(error: unknown): Promise<unknown> {
   if (!(error instanceof Error && 'commitError' in error)) return error
   return Promise.resolve(error.commitError).then(
     () => error,
-    (cause: unknown) => new Error(`commit failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause }),
+    (cause: unknown) => {
+      const message = `commit failed: ${cause instanceof Error ? cause.message : String(cause)}`
+      const isNoSpace = cause instanceof Error && 'code' in cause && cause.code === constants.errno.ENOSPC
+      return isNoSpace ? new NoSpace(message, { cause }) : new Error(message, { cause })
+    },
   )
 }
 

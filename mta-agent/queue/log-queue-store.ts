@@ -31,7 +31,7 @@ import {
 import { CorruptRecord } from './record.ts'
 import { Schedule } from './schedule.ts'
 import { currentOf, decodePosition, POSITION_KEY, type Shard, type StoreIdentity, type StorePosition } from './store-meta.ts'
-import type { Range, Tables } from './tables.ts'
+import { NoSpace, type Range, type Tables } from './tables.ts'
 import { checkContent, openVerified, scrubMessages, type OpenedStore, type ScrubResult } from './verify-store.ts'
 
 /**
@@ -415,7 +415,7 @@ class TableQueueStore implements LogQueueStore {
 
   /** lmdb reports a short write as EIO, so the error alone does not tell. */
   #isDiskFull(error: unknown, batch: Batch): boolean {
-    return /ENOSPC|No space left/.test(String(error)) || this.#room.measure().freeBytes < 2 * batch.sizeBytes() + NEARLY_NOTHING_BYTES
+    return error instanceof NoSpace || this.#room.measure().freeBytes < 2 * batch.sizeBytes() + NEARLY_NOTHING_BYTES
   }
 
   #broken(error: unknown, added: readonly Change[]): CommitResult<Change> {

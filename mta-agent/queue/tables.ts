@@ -11,6 +11,11 @@ export type Write = { readonly table: Table; readonly key: Buffer; readonly valu
 /** Keys above `after` and below `end`. */
 export type Range = { readonly after?: Buffer; readonly end?: Buffer; readonly limit: number }
 
+/** A commit did not fit on the disk. */
+export class NoSpace extends Error {
+  override readonly name = 'NoSpace'
+}
+
 export type Tables = AsyncDisposable & {
   /** A copy; undefined when there is none. Sees what was committed, nothing else. */
   get(table: Table, key: Buffer): Buffer | undefined
