@@ -6,7 +6,7 @@ import type { OpenFailure, Protection } from './connection.ts'
 import type { ConnectionPool, Lease } from './connection-pool.ts'
 import { findHosts } from './find-hosts.ts'
 import type { Gates } from './gates.ts'
-import type { DeliveryLog, DeliveryMetrics, DeliverySettings, SmtpTimeouts } from './ports.ts'
+import type { DeliveryLog, DeliveryMetrics, DeliverySettings, Tuning } from './ports.ts'
 import type { MailResolver } from './resolver.ts'
 import { type Host, MAX_ADDRESSES, planRoutes, type Route } from './route.ts'
 import { needsSmtpUtf8 } from './smtp-commands.ts'
@@ -26,7 +26,7 @@ export type AttemptContext = {
   readonly sources: SourceAddresses
   /** Of routes: source address × host. */
   readonly routeGates: Gates
-  readonly timeouts: SmtpTimeouts
+  readonly tuning: Tuning
   readonly clock: () => Millis
   readonly random: () => number
   readonly log: DeliveryLog
@@ -54,8 +54,8 @@ export type AttemptEnd =
 const RECIPIENTS_PER_TRANSACTION = 100
 
 export async function attemptDelivery(delivery: Delivery, message: StoredMessage, context: AttemptContext): Promise<AttemptEnd> {
-  const { settings, sources, resolver, random, clock } = context
-  const found = await unlessStopped(findHosts(delivery.destination, settings, resolver, random), context.cutOff)
+  const { settings, sources, clock } = context
+  const found = await unlessStopped(findHosts(delivery.destination, context), context.cutOff)
   if (found === 'stopped') return { kind: 'not-attempted', because: 'Stopped' }
   if (found.kind === 'outcome') return allRecipients(delivery, found.outcome)
   const usable = sources.order(delivery.destination, settings.addresses, clock())
@@ -190,7 +190,7 @@ class Attempt {
       this.#record(new Map(this.#pending.map(({ index }) => [index, refused])), lease)
       return 'next-transaction'
     }
-    const { clock, metrics, timeouts } = this.#context
+    const { clock, metrics, tuning } = this.#context
     const recipients = this.#pending.slice(0, this.#chunk)
     const { sender, body, returnContent, envelopeId } = this.#message.envelope
     const mail = {
@@ -202,7 +202,7 @@ class Attempt {
       ...(envelopeId === undefined ? {} : { envelopeId }),
     }
     const begun = clock()
-    const end = await runTransaction(lease.connection, { mail, recipients, content }, timeouts)
+    const end = await runTransaction(lease.connection, { mail, recipients, content }, tuning.timeouts)
     metrics.transaction(end.end, (clock() - begun) / 1000)
     this.#record(this.#withoutTooMany(end), lease)
     return this.#judgeEnd(route, lease, end)

@@ -1,18 +1,18 @@
 import type { Domain } from '../domain/envelope.ts'
-import type { DeliverySettings } from './ports.ts'
+import type { DeliverySettings, Tuning } from './ports.ts'
 import type { DnsAnswer, HostAddress, MailResolver } from './resolver.ts'
 import { familyOf, type LocatedHosts, planExchanges, planHosts, planNextHop } from './route.ts'
 
 /** Asks DNS what route.ts wants to know. */
 
-const SMTP_PORT = 25
+export type HostFinder = {
+  readonly settings: DeliverySettings
+  readonly resolver: MailResolver
+  readonly random: () => number
+  readonly tuning: Pick<Tuning, 'smtpPort'>
+}
 
-export async function findHosts(
-  destination: Domain,
-  settings: DeliverySettings,
-  resolver: MailResolver,
-  random: () => number,
-): Promise<LocatedHosts> {
+export async function findHosts(destination: Domain, { settings, resolver, random, tuning }: HostFinder): Promise<LocatedHosts> {
   const nextHop = planNextHop(destination, settings.routes ?? [])
   // Whom an administrator names is meant, even if it is ourselves; a name of his that does not exist is his mistake, not the sender's.
   if (nextHop.kind === 'configured') {
@@ -21,13 +21,20 @@ export async function findHosts(
   }
   if (nextHop.kind === 'literal') {
     const { address } = nextHop
-    return planHosts(destination, [{ name: address, port: SMTP_PORT, answer: answerFor(address) ?? { kind: 'none' } }], true, new Set())
+    return planHosts(
+      destination,
+      [{ name: address, port: tuning.smtpPort, answer: answerFor(address) ?? { kind: 'none' } }],
+      true,
+      new Set(),
+    )
   }
   const own = new Set(settings.addresses.flatMap(({ address, hostName }) => [address, hostName.toLowerCase()]))
   const answer = await resolver.resolveMx(nextHop.domain)
   const exchanges = planExchanges(nextHop.domain, answer, own, random)
   if (exchanges.kind === 'outcome') return exchanges
-  const located = await Promise.all(exchanges.hosts.map(async (name) => ({ name, port: SMTP_PORT, answer: await locate(name, resolver) })))
+  const located = await Promise.all(
+    exchanges.hosts.map(async (name) => ({ name, port: tuning.smtpPort, answer: await locate(name, resolver) })),
+  )
   return planHosts(nextHop.domain, located, answer.kind === 'none', own)
 }
 

@@ -60,13 +60,15 @@ export type SchedulerOptions = {
   readonly tuning?: Partial<Tuning>
 }
 
-/** What tests make short. */
+/** What tests make short or small. */
 export type Tuning = {
   readonly timeouts: SmtpTimeouts
   /** How long a connection may wait for its next transaction. */
   readonly idleMillis: Millis
   /** Most transactions at a time, all destinations together. */
   readonly maxTransactions: number
+  /** Where mail hosts listen: 25 (RFC 5321 section 4.5.4.2). Routes name their own. */
+  readonly smtpPort: number
 }
 
 /** Milliseconds each stage of a dialogue may take: RFC 5321 section 4.5.3.2 and, for what it does not name, our own. */

@@ -1,86 +1,18 @@
-import { afterEach, expect, test } from 'vitest'
-import { openMemoryQueue, type MemoryQueue } from '#test/builders/memory-queue.ts'
+import { expect, test } from 'vitest'
+import { afterSettles, impatient, isEmpty, message, outcomesOf, recipient, settings, startDelivery } from '#test/builders/delivery.ts'
+import { openNameServer } from '#test/builders/name-server.ts'
 import { openProvider } from '#test/internet/provider.ts'
-import type { Domain, Envelope, Recipient } from '../domain/envelope.ts'
-import type { NewMessage } from '../queue/queue-store.ts'
-import type { DeliverySettings, Scheduler, SchedulerOptions } from './ports.ts'
-import { openScheduler } from './scheduler.ts'
+import { DEFAULT_TUNING } from './scheduler.ts'
+import { openResolver } from './resolver.ts'
 
-let open: AsyncDisposable[] = []
-afterEach(async () => {
-  for (const resource of open.toReversed()) await resource[Symbol.asyncDispose]()
-  open = []
-})
-const using = <T extends AsyncDisposable>(resource: T): T => {
-  open.push(resource)
-  return resource
-}
-
-const recipient = (address: string, rest: Partial<Recipient> = {}): Recipient => ({
-  address,
-  domain: address.slice(address.indexOf('@') + 1) as Domain,
-  ...rest,
-})
-
-const message = (to: readonly (string | Recipient)[], envelope: Partial<Envelope> = {}, body = 'Hello\r\n.\r\n..two\r\n'): NewMessage => ({
-  envelope: {
-    sender: 'sender@example.org',
-    recipients: to.map((one) => (typeof one === 'string' ? recipient(one) : one)),
-    body: '7BIT',
-    smtpUtf8: false,
-    ...envelope,
-  },
-  content: Buffer.from(`From: sender@example.org\r\nMessage-ID: <${Math.random()}@example.org>\r\n\r\n${body}`),
-  acceptedAt: Date.now(),
-})
-
-const settingsFor = (
-  providers: Readonly<Record<string, { readonly address: string; readonly port: number }>>,
-  rest: Partial<DeliverySettings> = {},
-): DeliverySettings => ({
-  mode: 'Run',
-  addresses: [{ address: '127.0.0.5', hostName: 'out5.example.org' }],
-  delivery: { maxConnectionsPerDestination: 20, maxMessagesPerConnection: 100 },
-  routes: Object.entries(providers).map(([domain, { address, port }]) => ({ domain, nextHop: { host: address, port } })),
-  queue: { retrySeconds: [300], maxAgeSeconds: 432_000 },
-  ...rest,
-})
-
-type Started = {
-  readonly queue: MemoryQueue
-  readonly scheduler: Scheduler
-  readonly lines: { readonly message: string; readonly facts: Record<string, unknown> }[]
-}
-
-function start(settings: DeliverySettings | (() => DeliverySettings), rest: Partial<SchedulerOptions> = {}): Started {
-  const queue = openMemoryQueue()
-  const lines: Started['lines'] = []
-  const log = (facts: object, text: string): void => void lines.push({ message: text, facts: { ...facts } })
-  const scheduler = using(
-    openScheduler({
-      store: queue,
-      settings: typeof settings === 'function' ? settings : () => settings,
-      log: { info: log, warn: log, error: log },
-      clock: () => Date.now(),
-      random: () => 0.5,
-      signal: new AbortController().signal,
-      onBroken: (cause) => {
-        throw cause
-      },
-      ...rest,
-    }),
-  )
-  return { queue, scheduler, lines }
-}
-
-const drained = (queue: MemoryQueue): boolean => queue.totals().messages === 0
+const never = AbortSignal.timeout(60_000)
 
 test('a message arrives from the source address with its EHLO name, byte for byte', async () => {
-  const provider = using(await openProvider({ name: 'plain', keep: 'content' }))
-  const { queue } = start(settingsFor({ '*': provider }))
+  await using provider = await openProvider({ name: 'plain', keep: 'content' })
+  await using running = startDelivery(settings(provider))
   const sent = message(['user@example.com'])
-  await queue.append(sent)
-  await queue.settledUntil(drained)
+  await running.queue.append(sent)
+  await running.queue.settledUntil(isEmpty)
   const [arrival] = provider.arrivals()
   expect(arrival).toMatchObject({
     outcome: 'arrived',
@@ -92,4 +24,404 @@ test('a message arrives from the source address with its EHLO name, byte for byt
     senderParameters: [`SIZE=${sent.content.length}`],
   })
   expect(provider.contentOf(arrival!)?.toString()).toBe(sent.content.toString())
+})
+
+test('each recipient has its own outcome; the refused one is reported, the deferred one comes back', async () => {
+  await using provider = await openProvider({
+    name: 'picky',
+    behaviour: {
+      rules: [
+        { at: 'rcpt', match: { localPart: 'gone' }, action: { do: 'reply', reply: '550 5.1.1 No such user' } },
+        { at: 'rcpt', match: { localPart: 'full' }, times: 1, action: { do: 'reply', reply: '452 4.2.2 Mailbox full' } },
+      ],
+    },
+  })
+  await using running = startDelivery(settings(provider))
+  await running.queue.append(message(['user@example.com', 'gone@example.com', 'full@example.com']))
+  await running.queue.settledUntil(afterSettles(2))
+  expect(outcomesOf(running.queue)).toEqual([
+    '0 delivered 250 2.0.0',
+    '1 bounced Refused 550 5.1.1',
+    '2 deferred recipient 452 4.2.2',
+    '0 delivered 250 2.0.0',
+  ])
+  running.advance(300_000)
+  await running.queue.settledUntil(isEmpty)
+  expect(provider.arrivals().map(({ sender, recipients }) => [sender, recipients.map(({ address }) => address)])).toEqual([
+    ['sender@example.org', ['user@example.com']],
+    ['', ['sender@example.org']],
+    ['sender@example.org', ['full@example.com']],
+  ])
+})
+
+test.each([true, false])('250 recipients go in chunks of 100 over one connection (pipelining %s)', async (pipelining) => {
+  await using provider = await openProvider({ name: 'many', behaviour: { capabilities: { pipelining } } })
+  await using running = startDelivery(settings(provider))
+  await running.queue.append(message(Array.from({ length: 250 }, (_, at) => `user${at}@example.com`)))
+  await running.queue.settledUntil(isEmpty)
+  expect(provider.arrivals().map(({ session, recipients }) => [session, recipients.length])).toEqual([
+    [1, 100],
+    [1, 100],
+    [1, 50],
+  ])
+})
+
+test('recipients that are too many for one transaction follow at once in the next (RFC 5321 section 4.5.3.1.10)', async () => {
+  await using provider = await openProvider({ name: 'small', behaviour: { recipientsPerMessage: 3 } })
+  await using running = startDelivery(settings(provider))
+  await running.queue.append(message(Array.from({ length: 8 }, (_, at) => `user${at}@example.com`)))
+  await running.queue.settledUntil(isEmpty)
+  expect(provider.arrivals().map(({ recipients }) => recipients.length)).toEqual([3, 3, 2])
+  expect(running.queue.settled.length).toBe(1)
+})
+
+test('connections are used again, and closed after maxMessagesPerConnection', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using running = startDelivery(settings(provider, { delivery: { maxConnectionsPerDestination: 1, maxMessagesPerConnection: 4 } }))
+  await Promise.all(Array.from({ length: 10 }, () => running.queue.append(message(['user@example.com']))))
+  await running.queue.settledUntil(isEmpty)
+  expect(provider.arrivals().map(({ session, transaction }) => `${session}.${transaction}`)).toEqual([
+    '1.1',
+    '1.2',
+    '1.3',
+    '1.4',
+    '2.1',
+    '2.2',
+    '2.3',
+    '2.4',
+    '3.1',
+    '3.2',
+  ])
+})
+
+test('a server that closes after some messages without a word costs no message an attempt', async () => {
+  await using provider = await openProvider({ name: 'yahoo', behaviour: { messagesPerConnection: 3 } })
+  await using running = startDelivery(settings(provider, { delivery: { maxConnectionsPerDestination: 1, maxMessagesPerConnection: 100 } }))
+  await Promise.all(Array.from({ length: 10 }, () => running.queue.append(message(['user@example.com']))))
+  await running.queue.settledUntil(isEmpty)
+  expect(outcomesOf(running.queue)).toEqual(Array.from({ length: 10 }, () => '0 delivered 250 2.0.0'))
+})
+
+test('no more connections are open to a destination than are allowed', async () => {
+  await using provider = await openProvider({ name: 'slow', behaviour: { replyDelayMillis: 5 } })
+  await using running = startDelivery(settings(provider, { delivery: { maxConnectionsPerDestination: 3, maxMessagesPerConnection: 100 } }))
+  await Promise.all(Array.from({ length: 30 }, () => running.queue.append(message(['user@example.com']))))
+  await running.queue.settledUntil(isEmpty)
+  expect(provider.counts().mostOpen).toBe(3)
+})
+
+test('a destination that hangs holds up no other', async () => {
+  await using stuck = await openProvider({ name: 'stuck', behaviour: { rules: [{ at: 'mail', action: { do: 'hang' } }] } })
+  await using provider = await openProvider({ name: 'plain' })
+  const routes = [
+    { domain: 'stuck.example', nextHop: { host: stuck.address, port: stuck.port } },
+    { domain: '*', nextHop: { host: provider.address, port: provider.port } },
+  ]
+  await using running = startDelivery(
+    settings(undefined, { routes, delivery: { maxConnectionsPerDestination: 2, maxMessagesPerConnection: 100 } }),
+    {
+      tuning: { maxTransactions: 5 },
+    },
+  )
+  await Promise.all(Array.from({ length: 200 }, () => running.queue.append(message(['user@stuck.example']))))
+  await Promise.all(Array.from({ length: 20 }, () => running.queue.append(message(['user@example.com']))))
+  await provider.waitForArrivals(20, never)
+  expect(running.scheduler.inFlight()).toBeLessThanOrEqual(5)
+  expect(stuck.counts().mostOpen).toBe(2)
+})
+
+test.each([
+  ['selfSigned', 'unverified'],
+  ['good', 'unverified'],
+  ['wrongName', 'unverified'],
+  ['expired', 'unverified'],
+] as const)('STARTTLS with a %s certificate is used, and is %s without a trusted root', async (tls, protection) => {
+  await using provider = await openProvider({ name: 'tls', behaviour: { tls } })
+  await using running = startDelivery(settings(provider))
+  await running.queue.append(message(['user@example.com']))
+  await running.queue.settledUntil(isEmpty)
+  expect(provider.arrivals()[0]?.tls).toMatchObject({ version: 'TLSv1.3' })
+  expect(running.counted).toEqual(['connection opened', `tls ${protection}`, 'transaction completed', 'delivered'])
+})
+
+test.each([
+  ['is cut off', { do: 'close', how: 'reset' }],
+  ['hangs', { do: 'hang' }],
+] as const)('a TLS handshake that %s is followed by clear text, and remembered', async (_what, action) => {
+  await using provider = await openProvider({ name: 'tls', behaviour: { tls: 'good', rules: [{ at: 'tls', action }] } })
+  await using running = startDelivery(
+    settings(provider, { delivery: { maxConnectionsPerDestination: 1, maxMessagesPerConnection: 1 } }),
+    impatient(300),
+  )
+  await running.queue.append(message(['user@example.com']))
+  await running.queue.append(message(['user@example.com']))
+  await running.queue.settledUntil(isEmpty)
+  expect(provider.arrivals().map(({ session, tls }) => [session, tls])).toEqual([
+    [2, null],
+    [3, null],
+  ])
+})
+
+test('TLS that is not available for now (454) is done without', async () => {
+  const rules = [{ at: 'starttls', action: { do: 'reply', reply: '454 4.7.0 TLS not available' } }] as const
+  await using provider = await openProvider({ name: 'tls', behaviour: { tls: 'good', rules: [...rules] } })
+  await using running = startDelivery(settings(provider))
+  await running.queue.append(message(['user@example.com']))
+  await running.queue.settledUntil(isEmpty)
+  expect(provider.arrivals().map(({ session, tls }) => [session, tls])).toEqual([[1, null]])
+})
+
+test.each(['greeting', 'ehlo', 'mail', 'rcpt', 'data'] as const)('a server that hangs at %s leaves the message deferred', async (at) => {
+  await using provider = await openProvider({ name: 'hangs', behaviour: { rules: [{ at, action: { do: 'hang' } }] } })
+  await using running = startDelivery(settings(provider), impatient(100))
+  await running.queue.append(message(['user@example.com']))
+  await running.queue.settledUntil(afterSettles(1))
+  expect(outcomesOf(running.queue)).toEqual([expect.stringMatching(/^0 deferred destination 451 4\.4\.[12]$/)])
+  expect(running.counted).not.toContain('transaction ambiguous')
+})
+
+test('large content that is not taken is deferred, and not ambiguous', async () => {
+  await using provider = await openProvider({ name: 'hangs', behaviour: { rules: [{ at: 'content', action: { do: 'hang' } }] } })
+  await using running = startDelivery(settings(provider), impatient(200))
+  await running.queue.append(message(['user@example.com'], {}, `${'x'.repeat(70)}\r\n`.repeat(400_000)))
+  await running.queue.settledUntil(afterSettles(1))
+  expect(outcomesOf(running.queue)).toEqual(['0 deferred destination 451 4.4.2'])
+  expect(running.counted).toContain('transaction lost')
+})
+
+test.each([
+  ['hangs', { do: 'hang' }],
+  ['is cut off', { do: 'close', how: 'fin' }],
+] as const)('a session that %s after the dot is ambiguous: deferred, not tried at another host, counted', async (_what, action) => {
+  await using provider = await openProvider({
+    name: 'cuts',
+    addresses: ['127.0.0.1', '127.0.0.2'],
+    behaviour: { rules: [{ at: 'dot', action }] },
+  })
+  await using names = await openNameServer({
+    'example.com': { MX: [[10, 'mx.example.com']] },
+    'mx.example.com': { A: ['127.0.0.1', '127.0.0.2'] },
+  })
+  await using running = startDelivery(settings(undefined), {
+    ...impatient(200),
+    resolver: openResolver({ servers: [names.server], clock: () => 0 }),
+    tuning: { ...impatient(200).tuning, smtpPort: provider.port },
+  })
+  await running.queue.append(message(['user@example.com']))
+  await running.queue.settledUntil(afterSettles(1))
+  expect(outcomesOf(running.queue)).toEqual(['0 deferred route 451 4.4.2'])
+  expect(running.counted).toContain('transaction ambiguous')
+  expect(provider.counts().sessions).toBe(1)
+})
+
+test('the host of the next preference takes what the first cannot', async () => {
+  await using second = await openProvider({ name: 'second', addresses: ['127.0.0.3'] })
+  await using names = await openNameServer({
+    'example.com': {
+      MX: [
+        [10, 'mx1.example.com'],
+        [20, 'mx2.example.com'],
+      ],
+    },
+    'mx1.example.com': { A: ['127.0.0.2'] },
+    'mx2.example.com': { A: ['127.0.0.3'] },
+  })
+  await using running = startDelivery(settings(undefined), {
+    resolver: openResolver({ servers: [names.server], clock: () => 0 }),
+    tuning: { smtpPort: second.port },
+  })
+  await running.queue.append(message(['user@example.com']))
+  await running.queue.settledUntil(isEmpty)
+  expect(second.arrivals()[0]).toMatchObject({ host: '127.0.0.3', sourceAddress: '127.0.0.5' })
+  expect(running.counted).toEqual(['connection failed', 'connection opened', 'tls clear', 'transaction completed', 'delivered'])
+})
+
+test.each([
+  ['NoSuchDomain 550 5.1.2', {}],
+  ['NullMx 556 5.1.10', { 'example.com': { MX: [[0, '.']] } }],
+  ['Unroutable 550 5.4.6', { 'example.com': { MX: [[5, 'out5.example.org']] } }],
+  ['Unroutable 550 5.4.4', { 'example.com': {} }],
+] as const)('a domain that cannot take mail bounces: %s', async (wanted, zones) => {
+  await using names = await openNameServer(zones)
+  await using running = startDelivery(settings(undefined), { resolver: openResolver({ servers: [names.server], clock: () => 0 }) })
+  await running.queue.append(message(['user@example.com'], { sender: '' }))
+  await running.queue.settledUntil(isEmpty)
+  expect(outcomesOf(running.queue)).toEqual([`0 bounced ${wanted}`])
+})
+
+test('an address the kernel has not is left out, told of, and no mail bounces for it', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  const away = { address: '203.0.113.9', hostName: 'away.example.org' }
+  const here = { address: '127.0.0.6', hostName: 'out6.example.org' }
+  let changes = 0
+  await using running = startDelivery(settings(provider, { addresses: [away] }), { onAddresses: () => void (changes += 1) })
+  await running.queue.append(message(['user@example.com']))
+  await expect.poll(() => running.scheduler.unavailableAddresses()).toMatchObject([{ address: '203.0.113.9', code: 'EADDRNOTAVAIL' }])
+  expect(running.queue.totals()).toMatchObject({ recipients: 1, deferred: 0 })
+  expect(changes).toBeGreaterThan(0)
+  running.change(settings(provider, { addresses: [here] }))
+  await running.queue.settledUntil(isEmpty)
+  expect(provider.arrivals()[0]).toMatchObject({ sourceAddress: '127.0.0.6', hello: 'out6.example.org' })
+  expect(running.scheduler.unavailableAddresses()).toEqual([])
+})
+
+test('a large destination sees every source address', async () => {
+  await using provider = await openProvider({ name: 'slow', behaviour: { replyDelayMillis: 2 } })
+  const addresses = [5, 6, 7, 8].map((last) => ({ address: `127.0.0.${last}`, hostName: `out${last}.example.org` }))
+  await using running = startDelivery(
+    settings(provider, { addresses, delivery: { maxConnectionsPerDestination: 8, maxMessagesPerConnection: 100 } }),
+  )
+  await Promise.all(Array.from({ length: 40 }, () => running.queue.append(message(['user@example.com']))))
+  await running.queue.settledUntil(isEmpty)
+  expect([...new Set(provider.arrivals().map(({ sourceAddress, hello }) => `${sourceAddress} ${hello}`))].toSorted()).toEqual(
+    addresses.map(({ address, hostName }) => `${address} ${hostName}`),
+  )
+})
+
+test('an address taken out of the settings is in use until its last connection is closed', async () => {
+  await using provider = await openProvider({ name: 'slow', behaviour: { rules: [{ at: 'dot', action: { do: 'delay', millis: 200 } }] } })
+  const five = { address: '127.0.0.5', hostName: 'out5.example.org' }
+  const six = { address: '127.0.0.6', hostName: 'out6.example.org' }
+  const told: (readonly string[])[] = []
+  const running = startDelivery(settings(provider, { addresses: [five] }), {
+    onAddresses: () => void told.push(running.scheduler.usedAddresses()),
+  })
+  await using _ = running
+  await running.queue.append(message(['user@example.com']))
+  await expect.poll(() => provider.counts().open).toBe(1)
+  running.change(settings(provider, { addresses: [six] }))
+  expect(running.scheduler.usedAddresses()).toEqual(['127.0.0.6', '127.0.0.5'])
+  await running.queue.settledUntil(isEmpty)
+  await expect.poll(() => told).toEqual([['127.0.0.6']])
+})
+
+test('three failures close the gate: the backlog is neither tried nor counted as tried, one probe opens it', async () => {
+  await using provider = await openProvider({ name: 'down', behaviour: { listening: 'refused' } })
+  await using running = startDelivery(settings(provider, { delivery: { maxConnectionsPerDestination: 1, maxMessagesPerConnection: 100 } }))
+  await Promise.all(Array.from({ length: 10 }, () => running.queue.append(message(['user@example.com']))))
+  await running.queue.settledUntil(afterSettles(3))
+  await expect.poll(() => running.scheduler.inFlight()).toBe(0)
+  expect(running.queue.totals()).toMatchObject({ messages: 10, deferred: 3 })
+  await provider.behave({ listening: 'open' })
+  running.advance(61_000)
+  await running.queue.settledUntil(afterSettles(10))
+  expect(provider.arrivals().length).toBe(7)
+})
+
+test('held mail stays, and leaves when the hold ends', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using running = startDelivery(settings(provider, { mode: 'Hold' }))
+  await running.queue.append(message(['user@example.com']))
+  running.advance(500_000_000)
+  expect(running.queue.totals().messages).toBe(1)
+  running.change(settings(provider))
+  await running.queue.settledUntil(isEmpty)
+  expect(outcomesOf(running.queue)).toEqual(['0 delivered 250 2.0.0'])
+})
+
+test('stop lets running transactions finish and begins no others', async () => {
+  await using provider = await openProvider({ name: 'slow', behaviour: { replyDelayMillis: 20 } })
+  await using running = startDelivery(settings(provider, { delivery: { maxConnectionsPerDestination: 2, maxMessagesPerConnection: 100 } }))
+  await Promise.all(Array.from({ length: 10 }, () => running.queue.append(message(['user@example.com']))))
+  await expect.poll(() => provider.counts().open).toBe(2)
+  await running.scheduler.stop(60_000)
+  expect(running.scheduler.inFlight()).toBe(0)
+  expect(provider.arrivals().length).toBe(2)
+  await expect.poll(() => provider.counts().open).toBe(0)
+  expect(running.queue.totals().messages).toBe(8)
+})
+
+test('stop cuts off after the grace, and what was cut is due again and not counted as tried', async () => {
+  await using provider = await openProvider({ name: 'hangs', behaviour: { rules: [{ at: 'rcpt', action: { do: 'hang' } }] } })
+  await using running = startDelivery(settings(provider))
+  await running.queue.append(message(['user@example.com']))
+  await expect.poll(() => provider.counts().open).toBe(1)
+  await running.scheduler.stop(50)
+  expect(running.queue.settled).toEqual([])
+  expect(running.queue.takeDue(Date.now(), 10)).toMatchObject([{ attempts: 0 }])
+})
+
+test.each([
+  ['larger than the host takes', { capabilities: { size: 1000 } }, {}, 'x'.repeat(2000), '5.3.4'],
+  ['8-bit, to a host without 8BITMIME', { capabilities: { eightBitMime: false } }, { body: '8BITMIME' }, 'ä', '5.6.3'],
+  [
+    'to an internationalised address, at a host without SMTPUTF8',
+    {},
+    { smtpUtf8: true, recipients: [recipient('jörg@example.com')] },
+    'x',
+    '5.6.7',
+  ],
+] as const)('a message that is %s bounces without being offered', async (_what, behaviour, envelope, body, status) => {
+  await using provider = await openProvider({
+    name: 'old',
+    behaviour: { capabilities: { ...('capabilities' in behaviour ? behaviour.capabilities : {}) } },
+  })
+  await using running = startDelivery(settings(provider))
+  await running.queue.append(message(['user@example.com'], { sender: '', ...envelope }, `${body}\r\n`))
+  await running.queue.settledUntil(isEmpty)
+  expect(outcomesOf(running.queue)).toEqual([`0 bounced Unsupported 554 ${status}`])
+})
+
+test('ASCII mail whose client said SMTPUTF8 goes to any host', async () => {
+  await using provider = await openProvider({ name: 'old' })
+  await using running = startDelivery(settings(provider))
+  await running.queue.append(message(['user@example.com'], { smtpUtf8: true }))
+  await running.queue.settledUntil(isEmpty)
+  expect(outcomesOf(running.queue)).toEqual(['0 delivered 250 2.0.0'])
+})
+
+test('DSN parameters are passed on to a host that offers DSN', async () => {
+  await using provider = await openProvider({ name: 'dsn', behaviour: { capabilities: { dsn: true } } })
+  await using running = startDelivery(settings(provider))
+  const to = recipient('user@example.com', { notify: ['SUCCESS', 'DELAY'], originalRecipient: 'rfc822;first+tag@example.com' })
+  const sent = message([to], { returnContent: 'HDRS', envelopeId: 'QQ=314' })
+  await running.queue.append(sent)
+  await running.queue.settledUntil(isEmpty)
+  expect(provider.arrivals()[0]).toMatchObject({
+    senderParameters: [`SIZE=${sent.content.length}`, 'RET=HDRS', 'ENVID=QQ+3D314'],
+    recipients: [{ address: 'user@example.com', parameters: ['NOTIFY=SUCCESS,DELAY', 'ORCPT=rfc822;first+2Btag@example.com'] }],
+  })
+  expect(running.queue.reports).toEqual([])
+})
+
+test('too old: one last attempt, then a report', async () => {
+  await using provider = await openProvider({
+    name: 'full',
+    behaviour: { rules: [{ at: 'rcpt', match: { localPart: 'full' }, action: { do: 'reply', reply: '452 4.2.2 Mailbox full' } }] },
+  })
+  await using running = startDelivery(settings(provider, { queue: { retrySeconds: [3600], maxAgeSeconds: 600 } }))
+  await running.queue.append(message(['full@example.com']))
+  await running.queue.settledUntil(afterSettles(1))
+  running.advance(600_000)
+  await running.queue.settledUntil(isEmpty)
+  expect(outcomesOf(running.queue)).toEqual(['0 deferred recipient 452 4.2.2', '0 bounced Expired 452 4.4.7', '0 delivered 250 2.0.0'])
+  expect(provider.arrivals()).toMatchObject([{ sender: '', recipients: [{ address: 'sender@example.org' }] }])
+})
+
+test('too old and not to be dialled: returned without an attempt', async () => {
+  await using down = await openProvider({ name: 'down', behaviour: { listening: 'refused' } })
+  await using running = startDelivery(
+    settings(down, {
+      queue: { retrySeconds: [3600], maxAgeSeconds: 600 },
+      delivery: { maxConnectionsPerDestination: 1, maxMessagesPerConnection: 1 },
+    }),
+  )
+  await Promise.all(Array.from({ length: 5 }, () => running.queue.append(message(['user@example.com'], { sender: '' }))))
+  await running.queue.settledUntil(afterSettles(3))
+  running.advance(59_000)
+  running.advance(700_000)
+  await running.queue.settledUntil(isEmpty)
+  expect(outcomesOf(running.queue).filter((outcome) => outcome.includes('Expired')).length).toBe(5)
+})
+
+test('the default timeouts are those of RFC 5321 section 4.5.3.2', () => {
+  const minute = 60_000
+  expect(DEFAULT_TUNING.timeouts).toMatchObject({
+    greeting: 5 * minute,
+    mail: 5 * minute,
+    rcpt: 5 * minute,
+    data: 2 * minute,
+    block: 3 * minute,
+    dot: 10 * minute,
+  })
 })

@@ -33,6 +33,7 @@ export const DEFAULT_TUNING: Tuning = {
   },
   idleMillis: MINUTE,
   maxTransactions: 500,
+  smtpPort: 25,
 }
 
 export function openScheduler(options: SchedulerOptions): Scheduler {
@@ -41,8 +42,8 @@ export function openScheduler(options: SchedulerOptions): Scheduler {
 
 /** How many expired deliveries are returned in one pass. */
 const EXPIRED_AT_ONCE = 50
-/** The longest an expired message waits for its last attempt: a delivery that can be attempted is, at its deadline. */
-const LAST_ATTEMPT_MILLIS = 10 * MINUTE
+/** How long an expired message waits for its last attempt: a delivery that can be attempted is, at its deadline. */
+const patienceOf = ({ queue }: DeliverySettings): Millis => Math.min(10 * MINUTE, queue.maxAgeSeconds * 100)
 
 class RunningScheduler implements Scheduler {
   readonly #options: SchedulerOptions
@@ -61,7 +62,8 @@ class RunningScheduler implements Scheduler {
   #state: 'running' | 'stopping' | 'broken' = 'running'
   #passDue = false
   #timer: NodeJS.Timeout | undefined
-  #expiryDue: Millis = 0
+  /** When to look for mail that is too old. Never before a grace after the start or a hold, in which it may be attempted once more. */
+  #expiryDue: Millis = Infinity
   #stopped: Promise<void> | undefined
 
   constructor(options: SchedulerOptions) {
@@ -85,11 +87,11 @@ class RunningScheduler implements Scheduler {
     options.store.onDue(() => this.#wake())
     options.signal.addEventListener('abort', this.#onAbort, { once: true })
     if (options.signal.aborted) this.#onAbort()
-    this.#wake()
+    this.reconfigure()
   }
 
   reconfigure(): void {
-    this.#expiryDue = 0
+    this.#expiryDue = Math.min(this.#expiryDue, this.#options.clock() + patienceOf(this.#options.settings()))
     this.#sources.keepOnly(this.#options.settings().addresses)
     this.#pool.reconsider()
     this.#wake()
@@ -136,16 +138,18 @@ class RunningScheduler implements Scheduler {
     const { store, clock, settings } = this.#options
     const now = clock()
     const current = settings()
-    if (current.mode === 'Hold') return
-
-    // 1. Mail that is too old and whose destination is not being dialled goes back to its sender.
-    this.#returnExpired(current, now)
-    // 2. What is due, may be dialled and has a slot: each becomes an attempt.
+    if (current.mode === 'Hold') {
+      this.#expiryDue = Infinity
+      return
+    }
+    // 1. What is due, may be dialled and has a slot: each becomes an attempt.
     const canSend = this.#sources.some(current.addresses, now)
     const free = this.#tuning.maxTransactions - this.#running.size
     const room = (destination: Domain): number => this.#room(destination, current, now)
     const due = canSend && free > 0 ? store.takeDue(now, free, room) : []
     for (const delivery of due) this.#start(delivery)
+    // 2. Mail that is too old and whose destination is not being dialled goes back to its sender.
+    this.#returnExpired(current, now)
     // 3. Sleep until something changes: a delivery, an ended attempt, or the clock.
     this.#sleep(now, canSend && free > due.length ? store.nextDueAt((destination) => this.#room(destination, current, now)) : undefined)
   }
@@ -219,7 +223,7 @@ class RunningScheduler implements Scheduler {
       pool: this.#pool,
       sources: this.#sources,
       routeGates: this.#routeGates,
-      timeouts: this.#tuning.timeouts,
+      tuning: this.#tuning,
       clock,
       random,
       log,
@@ -291,7 +295,7 @@ class RunningScheduler implements Scheduler {
     if (now < this.#expiryDue) return
     const { store } = this.#options
     const maxAge = settings.queue.maxAgeSeconds * 1000
-    const patience = Math.min(LAST_ATTEMPT_MILLIS, maxAge / 10)
+    const patience = patienceOf(settings)
     const expired = store.takeExpired(now - maxAge - patience, EXPIRED_AT_ONCE)
     for (const delivery of expired) this.#track(this.#returnOne(delivery, settings))
     const oldest = store.totals().oldestAcceptedAt ?? now
