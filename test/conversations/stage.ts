@@ -1,8 +1,12 @@
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { openSubmission, type Log, type Submission, type SubmissionMetrics, type SubmissionSettings } from '#agent/submission/listener.ts'
 import { parseNetworks } from '#agent/submission/networks.ts'
 import { hashPassword } from '#agent/submission/password-hash.ts'
-import type { Certificate } from '#agent/submission/certificate.ts'
+import { readCertificate, type Certificate } from '#agent/submission/certificate.ts'
 import type { Users } from '#agent/submission/users.ts'
 import { formatQueueId } from '#agent/domain/queue-id.ts'
 import { QueueFull, type NewMessage, type QueueStore } from '#agent/queue/queue-store.ts'
@@ -46,6 +50,25 @@ export const noMetrics: SubmissionMetrics = {
 
 /** Cheap, so that tests are quick. */
 export const hashForTests = (password: string) => hashPassword(password, randomBytes(16), { ln: 10, r: 8, p: 1 })
+
+/** A certificate for the length of a test, as files that a mounted Secret would have. */
+export function writeCertificate(directory: string, hostName: string): void {
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', join(directory, 'tls.key')]
+  const cert = ['-out', join(directory, 'tls.crt'), '-days', '2', '-subj', `/CN=${hostName}`, '-addext', `subjectAltName=DNS:${hostName}`]
+  execFileSync('openssl', ['req', '-x509', ...key, ...cert], { stdio: 'pipe' })
+}
+
+export async function makeCertificate(hostName: string): Promise<Certificate> {
+  const directory = mkdtempSync(join(tmpdir(), 'mtafleet-test-'))
+  try {
+    writeCertificate(directory, hostName)
+    const reading = await readCertificate(directory)
+    if (reading.kind === 'fault') throw new Error(reading.fault)
+    return reading.pair
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+}
 
 export type StageOptions = {
   readonly settings?: Partial<SubmissionSettings>

@@ -1,0 +1,285 @@
+import { randomBytes } from 'node:crypto'
+import { statfsSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
+import { setTimeout as wait } from 'node:timers/promises'
+import { formatTime } from '#crds/conditions.ts'
+import type { MTAInstance } from '#crds/mta-instance.ts'
+import { openAdminServer } from './admin/server.ts'
+import { ConfigFault } from './config.ts'
+import type { QueueReport } from './contract/admin-api.ts'
+import { openCredentials, type Credentials } from './credentials.ts'
+import type { Scheduler } from './delivery/ports.ts'
+import { openScheduler } from './delivery/scheduler.ts'
+import { healthOf, judgeAccepting, type Activity } from './health.ts'
+import { announce, setLevel, type AgentLog } from './log.ts'
+import { openMetrics } from './metrics.ts'
+import { openLmdbQueueStore } from './queue/lmdb-queue-store.ts'
+import type { QueueStore } from './queue/queue-store.ts'
+import { presentAddresses } from './addresses.ts'
+import { runReporting, type Report, type ReportFacts } from './report.ts'
+import { planSettings, type Host, type Settings } from './settings.ts'
+import { openSubmission, type Submission } from './submission/listener.ts'
+
+/**
+ * The running agent: opens its parts in the order in which mail passes them, follows its document, and closes in reverse. Mail that was
+ * acknowledged is on disk by then, so there is no way to end this process that loses any.
+ */
+
+export type AgentPorts = {
+  readonly source: DocumentSource
+  readonly host: Host
+  readonly log: AgentLog
+  readonly version: string
+  readonly graceMillis: number
+  /** First SIGTERM: stop accepting, let what runs end. */
+  readonly stop: AbortSignal
+  /** Second SIGTERM: end what runs. */
+  readonly force: AbortSignal
+  /** Called at once when a part cannot go on; runAgent then closes what it can, and rejects. */
+  readonly onBroken: (error: unknown) => void
+}
+
+/** Where the document comes from: a file, or the API server. */
+export type DocumentSource = {
+  readFirst(signal: AbortSignal): Promise<MTAInstance>
+  follow(onChange: (instance: MTAInstance) => void, signal: AbortSignal): Promise<void>
+  /** Tells the world; rejects when it could not. */
+  write(instance: MTAInstance, report: Report, signal: AbortSignal): Promise<void>
+  keep(instance: MTAInstance, directory: string): Promise<void>
+}
+
+/** Runs until `stop`; resolves when everything is closed. Throws ConfigFault, and what a part could not go on with. */
+export async function runAgent(ports: AgentPorts): Promise<void> {
+  const document = await ports.source.readFirst(ports.stop)
+  const running = new RunningAgent(ports, planSettings(document, ports.host), document)
+  await running.run()
+}
+
+class RunningAgent {
+  readonly #ports: AgentPorts
+  readonly #conditions: NonNullable<MTAInstance['status']>['conditions']
+  readonly #broken = Promise.withResolvers<never>()
+  readonly #wake = new Wake()
+  #settings: Settings
+  #stopping = false
+  #parts: Parts | undefined
+
+  constructor(ports: AgentPorts, settings: Settings, document: MTAInstance) {
+    this.#ports = ports
+    this.#settings = settings
+    this.#conditions = document.status?.conditions
+    // Awaited below, and rejected at most once; without this a fault during start would count as unhandled.
+    this.#broken.promise.catch(() => undefined)
+  }
+
+  async run(): Promise<void> {
+    const { log, source, stop, force } = this.#ports
+    setLevel(log, this.#settings.instance.spec.agent.logLevel)
+    await using resources = new AsyncDisposableStack()
+    const parts = await this.#open(resources)
+    this.#parts = parts
+    const ended = new AbortController()
+    const follow = source.follow((instance) => this.#take(instance), ended.signal)
+    const report = this.#report(ended.signal)
+    await this.#keep()
+    announce(log, { ports: parts.ports, mode: this.#settings.submission.mode, version: this.#ports.version }, 'ready')
+    try {
+      await Promise.race([aborted(stop), this.#broken.promise, follow, report])
+    } finally {
+      this.#stopping = true
+      this.#wake.poke()
+      const grace = AbortSignal.any([AbortSignal.timeout(this.#ports.graceMillis), force])
+      const drained = [parts.submission.drain(grace), parts.scheduler.stop(this.#ports.graceMillis)]
+      try {
+        await Promise.race([Promise.all(drained), this.#broken.promise])
+      } finally {
+        ended.abort()
+      }
+      await Promise.all([follow, report])
+    }
+    log.info({}, 'stopped')
+  }
+
+  async #open(resources: AsyncDisposableStack): Promise<Parts> {
+    const { log, force } = this.#ports
+    const { metadata, spec } = this.#settings.instance
+    const stream = metadata.namespace === undefined ? spec.streamRef.name : `${metadata.namespace}/${spec.streamRef.name}`
+    const store = resources.use(
+      await openLmdbQueueStore({
+        directory: spec.directories.queue,
+        shard: { stream, shard: spec.shard },
+        clock: Date.now,
+        onBroken: (error: unknown) => this.#breakWith(error),
+      }),
+    )
+    const credentials = resources.use(
+      await openCredentials({ directories: spec.directories, onChange: (what) => this.#noteCredentials(what) }),
+    )
+    const metrics = openMetrics({ totals: () => store.totals(), inFlight: () => this.#parts?.scheduler.inFlight() ?? 0, clock: Date.now })
+    const submission = resources.use(
+      await openSubmission({
+        settings: () => this.#settings.submission,
+        store,
+        users: () => credentials.users(),
+        certificate: () => credentials.certificate(),
+        log,
+        metrics: metrics.submission,
+        clock: Date.now,
+        random: randomBytes,
+      }),
+    )
+    const scheduler = resources.use(
+      openScheduler({
+        store,
+        settings: () => this.#settings.instance.spec,
+        log,
+        metrics: metrics.delivery,
+        clock: Date.now,
+        random: Math.random,
+        signal: force,
+        onAddresses: () => this.#wake.poke(),
+        onBroken: (error: unknown) => this.#breakWith(error),
+      }),
+    )
+    const admin = resources.use(
+      await openAdminServer(spec.ports.admin, {
+        live: () => ({ status: 'ok', reason: 'Alive', message: 'the queue is open' }),
+        ready: () => healthOf(judgeAccepting(this.#activity(store, scheduler))),
+        queue: () => queueReport(store, scheduler),
+        metrics: metrics.registry,
+      }),
+    )
+    return { store, credentials, submission, scheduler, ports: { ...submission.ports, admin: admin.port } }
+  }
+
+  #breakWith(error: unknown): void {
+    this.#ports.onBroken(error)
+    this.#broken.reject(error)
+  }
+
+  /** A changed document. What is wrong with it is told, and the one before stays in force. */
+  #take(instance: MTAInstance): void {
+    const { log } = this.#ports
+    try {
+      this.#settings = planSettings(instance, this.#ports.host, this.#settings)
+    } catch (error) {
+      if (!(error instanceof ConfigFault)) throw error
+      log.error({ faults: error.lines }, 'document refused')
+      return
+    }
+    const { spec, metadata } = this.#settings.instance
+    setLevel(log, spec.agent.logLevel)
+    log.info({ generation: metadata.generation, mode: spec.mode }, 'document taken')
+    if (this.#settings.restartNeeded.length > 0) log.warn({ fields: this.#settings.restartNeeded }, 'another process is needed')
+    this.#parts?.scheduler.reconfigure()
+    this.#reconfigureSubmission()
+    void this.#keep()
+    this.#wake.poke()
+  }
+
+  #noteCredentials(what: 'certificate' | 'users'): void {
+    const judged = this.#parts?.credentials.judge(Date.now())
+    this.#ports.log[judged?.status === 'True' ? 'info' : 'error']({ what, ...judged }, 'credentials read')
+    this.#reconfigureSubmission()
+    this.#wake.poke()
+  }
+
+  #reconfigureSubmission(): void {
+    // It can fail where the port of implicit TLS, opened late, is taken: then the agent ends as it would have at its start.
+    this.#parts?.submission.reconfigure().catch((error: unknown) => this.#breakWith(error))
+  }
+
+  /** A full disk must not keep the agent from taking a changed document; it only cannot start from it without the API server. */
+  async #keep(): Promise<void> {
+    const { instance } = this.#settings
+    try {
+      await this.#ports.source.keep(instance, instance.spec.directories.queue)
+    } catch (error) {
+      this.#ports.log.warn({ error }, 'document not kept')
+    }
+  }
+
+  #report(signal: AbortSignal): Promise<void> {
+    return runReporting(
+      {
+        facts: () => this.#facts(),
+        write: (report, until) => this.#ports.source.write(this.#settings.instance, report, until),
+        clock: Date.now,
+        sleep: (millis, until) => this.#wake.sleep(millis, until),
+        onFailure: (error) => this.#ports.log.warn({ error: error instanceof Error ? error.message : error }, 'report not written'),
+        conditions: this.#conditions,
+      },
+      signal,
+    )
+  }
+
+  #facts(): ReportFacts {
+    const { instance, restartNeeded } = this.#settings
+    const { store, scheduler, credentials } = this.#opened()
+    const wanted = instance.spec.addresses.map(({ address }) => address)
+    const directory = instance.spec.directories.queue
+    const { bavail, blocks, bsize } = statfsSync(directory)
+    return {
+      generation: instance.metadata.generation,
+      version: this.#ports.version,
+      activity: this.#activity(store, scheduler),
+      restartNeeded,
+      wantedAddresses: wanted,
+      presentAddresses: presentAddresses(wanted, networkInterfaces()),
+      usedAddresses: scheduler.usedAddresses(),
+      unbindable: scheduler.unavailableAddresses(),
+      credentials: credentials.judge(Date.now()),
+      storage: { directory, freeBytes: bavail * bsize, volumeBytes: blocks * bsize },
+    }
+  }
+
+  #opened(): Parts {
+    if (this.#parts === undefined) throw new Error('nothing is open yet')
+    return this.#parts
+  }
+
+  #activity(store: QueueStore, scheduler: Scheduler): Activity {
+    return {
+      mode: this.#settings.submission.mode,
+      stopping: this.#stopping,
+      room: store.room(0),
+      totals: store.totals(),
+      inFlight: scheduler.inFlight(),
+    }
+  }
+}
+
+type Parts = {
+  readonly store: QueueStore
+  readonly credentials: Credentials
+  readonly submission: Submission
+  readonly scheduler: Scheduler
+  readonly ports: Submission['ports'] & { readonly admin: number }
+}
+
+function queueReport(store: QueueStore, scheduler: Scheduler): QueueReport {
+  const { oldestAcceptedAt, ...totals } = store.totals()
+  const oldest = oldestAcceptedAt === undefined ? {} : { oldestTime: formatTime(oldestAcceptedAt) }
+  return { ...totals, inFlight: scheduler.inFlight(), ...oldest }
+}
+
+/** A sleep that others can end. */
+class Wake {
+  #poked = new AbortController()
+
+  poke(): void {
+    this.#poked.abort()
+  }
+
+  async sleep(millis: number, signal: AbortSignal): Promise<void> {
+    const until = AbortSignal.any([this.#poked.signal, signal])
+    await wait(millis, undefined, { signal: until, ref: false }).catch(() => undefined)
+    this.#poked = new AbortController()
+  }
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    signal.addEventListener('abort', () => resolve(), { once: true })
+  })

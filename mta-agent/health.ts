@@ -1,0 +1,39 @@
+import type { HealthReport } from './contract/admin-api.ts'
+import type { QueueTotals } from './queue/queue-store.ts'
+
+/** What the agent is doing now, in the words that condition, health check and log share. Pure. */
+
+export type Activity = {
+  readonly mode: 'Run' | 'Hold' | 'Drain'
+  readonly stopping: boolean
+  readonly room: 'room' | 'full'
+  readonly totals: QueueTotals
+  /** Deliveries being attempted or recorded. */
+  readonly inFlight: number
+}
+
+export type Judgement = { readonly status: 'True' | 'False'; readonly reason: string; readonly message: string }
+
+/** Whether mail is accepted. The Service sends clients here only while it is: a draining instance would answer them 421. */
+export function judgeAccepting(now: Activity): Judgement {
+  if (now.stopping) return no('Stopping', 'the process is stopping')
+  if (now.mode === 'Hold') return no('Held', 'mode is Hold: no mail is accepted')
+  if (now.mode === 'Drain') return no('Draining', 'mode is Drain: no mail is accepted')
+  if (now.room === 'full') return no('QueueFull', 'the queue volume is full: clients are told 452 and keep their mail')
+  return { status: 'True', reason: 'Accepting', message: 'mail is accepted' }
+}
+
+/** Only when nothing is left that could still be sent. */
+export function judgeDrained(now: Activity): Judgement {
+  if (now.mode !== 'Drain') return no('NotDraining', `mode is ${now.mode}`)
+  if (now.totals.messages > 0 || now.inFlight > 0) return no('Draining', 'messages are still queued')
+  return { status: 'True', reason: 'QueueEmpty', message: 'nothing is queued and nothing is accepted' }
+}
+
+export const healthOf = (judged: Judgement): HealthReport => ({
+  status: judged.status === 'True' ? 'ok' : 'unavailable',
+  reason: judged.reason,
+  message: judged.message,
+})
+
+const no = (reason: string, message: string): Judgement => ({ status: 'False', reason, message })

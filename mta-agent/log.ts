@@ -1,0 +1,26 @@
+import { pino, stdSerializers, type Logger } from 'pino'
+import type { MTAInstanceSpec } from '#crds/mta-instance.ts'
+
+/** JSON lines on standard output: a constant message in `msg`, facts as fields. Passwords and message text never get here. */
+export type AgentLog = Logger
+
+export type LogLevel = MTAInstanceSpec['agent']['logLevel']
+
+export function openLog(level: LogLevel): AgentLog {
+  return pino({
+    level: level.toLowerCase(),
+    base: null,
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: { level: (label) => ({ level: label }) },
+    serializers: { error: stdSerializers.err },
+  })
+}
+
+export function setLevel(log: AgentLog, level: LogLevel): void {
+  log.level = level.toLowerCase()
+}
+
+/** Written whatever the level is: `ready` is what others wait for. */
+export function announce(log: AgentLog, facts: object, message: string): void {
+  log.child({}, { level: 'info' }).info(facts, message)
+}
