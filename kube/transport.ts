@@ -39,6 +39,8 @@ const CALL_CONNECTIONS = 8
 /** Less than the 90 s after which the API server closes an idle connection, so that we close it first. */
 const KEEP_IDLE_MILLIS = 60_000
 const TCP_PROBE_MILLIS = 15_000
+/** A connection that is not made by then, TLS included, makes room for another try. */
+const CONNECT_MILLIS = 5000
 
 type Pools = { readonly tls: Tls; readonly calls: Agent; readonly watches: Agent }
 type Answer = Dispatcher.ResponseData
@@ -60,9 +62,9 @@ class PooledTransport implements Transport {
 
   async exchange(request: Request, timing: Timing): Promise<string> {
     using limit = startLimit(timing)
-    return this.#reported(request, limit, async () => {
+    return await this.#reported(request, limit, async () => {
       const answer = await this.#request(request, limit.signal, 'calls')
-      return answer.body.text()
+      return await orAbort(answer.body.text(), limit.signal)
     })
   }
 
@@ -101,13 +103,13 @@ class PooledTransport implements Transport {
     return accepted(answer)
   }
 
-  #send(
+  async #send(
     access: Access,
     request: Request,
     how: { readonly signal: AbortSignal; readonly pool: 'calls' | 'watches'; readonly silenceMillis: number },
   ): Promise<Answer> {
     const { origin, pathname } = new URL(access.url)
-    return this.#poolsFor(access.tls)[how.pool].request({
+    const answer = this.#poolsFor(access.tls)[how.pool].request({
       origin,
       path: `${pathname === '/' ? '' : pathname}${request.path}`,
       method: request.method,
@@ -123,6 +125,7 @@ class PooledTransport implements Transport {
       headersTimeout: 0,
       bodyTimeout: how.silenceMillis,
     })
+    return orAbort(answer, how.signal, (late) => late.body.destroy())
   }
 
   #poolsFor(tls: Tls): Pools {
@@ -163,7 +166,7 @@ function openAgent(tls: Tls, connections: number | undefined): Agent {
     keepAliveTimeout: KEEP_IDLE_MILLIS,
     keepAliveMaxTimeout: KEEP_IDLE_MILLIS,
     connect: {
-      timeout: 10_000,
+      timeout: CONNECT_MILLIS,
       keepAlive: true,
       keepAliveInitialDelay: TCP_PROBE_MILLIS,
       rejectUnauthorized: tls.verify === 'Full',
@@ -185,6 +188,25 @@ async function credentials(read: Promise<Access>): Promise<Access> {
 
 const sameTls = (a: Tls, b: Tls): boolean =>
   a === b || (a.ca === b.ca && a.cert === b.cert && a.key === b.key && a.serverName === b.serverName && a.verify === b.verify)
+
+/**
+ * The client library looks at the signal only once the request has a connection: behind a server that accepts and then says nothing, that may be never. So the
+ * wait is ended here; what still comes afterwards is thrown away.
+ */
+async function orAbort<T>(work: Promise<T>, signal: AbortSignal, discard: (late: T) => void = () => {}): Promise<T> {
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = () => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    signal.throwIfAborted()
+    return await Promise.race([work, aborted.promise])
+  } catch (error) {
+    if (signal.aborted) work.then(discard, () => {})
+    throw error
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
 
 async function accepted(answer: Answer): Promise<Answer> {
   if (answer.statusCode >= 200 && answer.statusCode < 300) return answer
