@@ -7,6 +7,8 @@ export type ContentFacts = {
   readonly size: number
   readonly contentHash: string
   readonly bodyHash: string
+  /** TLS of the hop before, as the topmost Received field tells it. */
+  readonly relayTls: { readonly version: string; readonly cipher: string } | null
 }
 
 const END = Buffer.from('\r\n.\r\n')
@@ -96,7 +98,13 @@ export function unstuff(content: Buffer): Buffer {
 /** What is written down about a message (already unstuffed). */
 export function readContent(content: Buffer): ContentFacts {
   const { header, body } = splitContent(content)
-  return { messageId: findMessageId(header), size: content.length, contentHash: sha256(content), bodyHash: sha256(body) }
+  return {
+    messageId: findMessageId(header),
+    size: content.length,
+    contentHash: sha256(content),
+    bodyHash: sha256(body),
+    relayTls: findRelayTls(header),
+  }
 }
 
 /** Header block and what follows the first empty line. A message that starts with an empty line has no header. */
@@ -109,6 +117,13 @@ export function splitContent(content: Buffer): { readonly header: Buffer; readon
 function findMessageId(header: Buffer): string | null {
   const found = /^message-id:[ \t]*(?:\r\n[ \t]+)?(<[^>\r\n]*>)/im.exec(header.toString('latin1'))
   return found?.[1] ?? null
+}
+
+/** Postfix writes `(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) …` into its Received field. */
+function findRelayTls(header: Buffer): ContentFacts['relayTls'] {
+  const received = /^received:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*/im.exec(header.toString('latin1'))
+  const found = received === null ? null : /\(using (\S+) with cipher (\S+)/.exec(received[0])
+  return found === null ? null : { version: found[1]!, cipher: found[2]! }
 }
 
 export const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')

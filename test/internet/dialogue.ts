@@ -271,6 +271,7 @@ function endContent(rules: Rules, session: Session, event: Extract<Event, { kind
   if (transaction === undefined) throw new Error('content came to an end, but no transaction was open')
   const next: Session = { ...session, phase: 'commands', transaction: undefined }
   if (event.content === 'tooBig') return say(rules, next, perRecipient(rules, transaction, '552 5.3.4 Message too big'))
+  const { relayTls, ...facts } = event.content
   const before: Omit<Arrival, 'outcome' | 'reply'> = {
     provider: rules.provider,
     at: new Date(event.at).toISOString(),
@@ -279,9 +280,10 @@ function endContent(rules: Rules, session: Session, event: Extract<Event, { kind
     sourceAddress: session.client.sourceAddress,
     host: session.client.host,
     hello: session.hello,
-    tls: session.tls,
+    // A relay of ours was spoken to in clear on loopback; what counts is what its client spoke with it.
+    tls: rules.protocol === 'lmtp' ? relayTls : session.tls,
     ...transaction,
-    ...event.content,
+    ...facts,
   }
   const accepted = `250 2.0.0 Taken as ${session.client.session}.${session.transactions}`
   const action = rules.decide(ask(session, 'dot', event.at))
