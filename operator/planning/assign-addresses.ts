@@ -1,0 +1,218 @@
+import type { IPPool, PoolAddress } from '#crds/ip-pool.ts'
+import type { MTAInstance, SourceAddress } from '#crds/mta-instance.ts'
+import type { SendingStream } from '#crds/sending-stream.ts'
+import { rivalPools } from './accept-pool.ts'
+import { placeInstance, type Place, type Site } from './place-instance.ts'
+import { byText, type FleetSnapshot, findObject, formatName, podOf } from './snapshot.ts'
+import { placeOfVolume } from './volumes.ts'
+
+/**
+ * Which instance sends from which source address. Two rules that must never break: an address is one instance's, and an instance has addresses
+ * of one node. Sticky: an address that is bound moves only when another instance of its node would have less than its share, for
+ * a move costs its warm connections. An address is given on only when nobody may use it any more: it must have left the donor's spec, and then
+ * what the donor's agent says it uses; that takes two plans, and the world in between.
+ */
+
+/** An instance that is to have addresses. */
+export type Claimant = {
+  readonly name: string
+  readonly shard: number
+  /** Undefined: not made yet. */
+  readonly instance: MTAInstance | undefined
+  /** Receives: takes its share. Keeps: has what it has, at most its share, and gets nothing more, for it is on its way out. */
+  readonly part: 'Receives' | 'Keeps'
+}
+
+export type Shortage =
+  | 'VolumeElsewhere'
+  | 'PoolExhausted'
+  | 'NoNodeFits'
+  | 'NodeNotFound'
+  | 'NodeNotInPool'
+  | 'AddressesInUse'
+  | 'AddressConflict'
+
+export type Assignment = {
+  readonly nodeName: string | undefined
+  readonly addresses: readonly SourceAddress[]
+  /** Why there is no address; absent when there is one. */
+  readonly shortage?: { readonly reason: Shortage; readonly message: string }
+}
+
+type Party = Claimant & { readonly nodeName: string; readonly held: readonly string[] }
+
+/** The assignment of every claimant, by name. */
+export function planAssignments(
+  fleet: FleetSnapshot,
+  stream: SendingStream,
+  pool: IPPool,
+  claimants: readonly Claimant[],
+): ReadonlyMap<string, Assignment> {
+  const users = usersOfAddresses(fleet)
+  const places = placeAll(fleet, stream, pool, claimants)
+  const parties = claimants.flatMap((claimant): Party[] => {
+    const place = places.get(claimant.name)
+    if (place?.kind !== 'node') return []
+    return [{ ...claimant, nodeName: place.nodeName, held: heldOn(claimant.instance, pool, place.nodeName) }]
+  })
+  const given = new Map<string, readonly string[]>()
+  for (const nodeName of new Set(parties.map((party) => party.nodeName))) {
+    const here = parties.filter((party) => party.nodeName === nodeName)
+    for (const [name, addresses] of shareNode(fleet, pool, here, users)) given.set(name, addresses)
+  }
+  const hostNames = new Map(pool.spec.addresses.map((entry) => [entry.address, entry.hostName]))
+  return new Map(
+    claimants.map((claimant) => {
+      const place = places.get(claimant.name)
+      const addresses = (given.get(claimant.name) ?? []).map((address) => ({ address, hostName: hostNames.get(address) ?? '' }))
+      const nodeName = place?.kind === 'node' ? place.nodeName : undefined
+      if (addresses.length > 0) return [claimant.name, { nodeName, addresses }] as const
+      return [claimant.name, { nodeName, addresses, shortage: explainShortage(fleet, pool, place, users) }] as const
+    }),
+  )
+}
+
+/** A node for every claimant: the one it has, or the best one for it; those before it are already there. */
+function placeAll(fleet: FleetSnapshot, stream: SendingStream, pool: IPPool, claimants: readonly Claimant[]): ReadonlyMap<string, Place> {
+  const places = new Map<string, Place>()
+  const sorted = claimants.toSorted((a, b) => a.shard - b.shard || byText(a.name, b.name))
+  for (const { name, instance } of sorted) {
+    const nodeName = instance?.spec.nodeName
+    if (nodeName !== undefined && mustStay(fleet, pool, instance, nodeName)) places.set(name, { kind: 'node', nodeName })
+  }
+  for (const { name, part, instance } of sorted) {
+    if (places.has(name)) continue
+    if (part === 'Keeps') {
+      const nodeName = instance?.spec.nodeName
+      if (nodeName !== undefined) places.set(name, { kind: 'node', nodeName })
+      continue
+    }
+    const volume = placeOfVolume(fleet, stream.metadata.namespace, name)
+    places.set(name, placeInstance(fleet, sitesOf(fleet, pool, places), stream.spec.placement, volume))
+  }
+  return places
+}
+
+/** An instance leaves its node only when the node has nothing for it and its mail is not there. */
+function mustStay(fleet: FleetSnapshot, pool: IPPool, instance: MTAInstance | undefined, nodeName: string): boolean {
+  if (instance === undefined) return false
+  const volume = placeOfVolume(fleet, instance.metadata.namespace, instance.metadata.name)
+  if (volume.kind === 'bound') return volume.nodes.has(nodeName)
+  return pool.spec.addresses.some((entry) => entry.nodeName === nodeName) && findObject(fleet.nodes, undefined, nodeName) !== undefined
+}
+
+function sitesOf(fleet: FleetSnapshot, pool: IPPool, places: ReadonlyMap<string, Place>): readonly Site[] {
+  const names = [...new Set(pool.spec.addresses.map((entry) => entry.nodeName))].toSorted()
+  return names.map((nodeName) => {
+    const entries = pool.spec.addresses.filter(
+      (entry) => entry.nodeName === nodeName && rivalPools(fleet, pool, entry.address).length === 0,
+    )
+    const v4 = entries.filter((entry) => familyOf(entry.address) === 4)
+    const instances = [...places.values()].filter((place) => place.kind === 'node' && place.nodeName === nodeName).length
+    // Most of the world's mail hosts have IPv4 only: an instance without such an address, where there are some, would be half an instance.
+    return { nodeName, capacity: v4.length > 0 ? v4.length : entries.length, instances }
+  })
+}
+
+const heldOn = (instance: MTAInstance | undefined, pool: IPPool, nodeName: string): readonly string[] => {
+  const bound = new Set(instance?.spec.addresses.map((entry) => entry.address) ?? [])
+  return pool.spec.addresses.filter((entry) => entry.nodeName === nodeName && bound.has(entry.address)).map((entry) => entry.address)
+}
+
+/** Address → the instances that may open connections from it: by their spec, or by what their agent has not yet let go. */
+type Users = ReadonlyMap<string, ReadonlySet<string>>
+
+export function usersOfAddresses(fleet: FleetSnapshot): Users {
+  const users = new Map<string, Set<string>>()
+  for (const instance of fleet.instances) {
+    const listed = mayStillRun(fleet, instance) ? (instance.status?.agent?.addresses ?? []) : []
+    for (const address of [...instance.spec.addresses.map((entry) => entry.address), ...listed]) {
+      users.set(address, (users.get(address) ?? new Set()).add(formatName(instance)))
+    }
+  }
+  return users
+}
+
+/** A Pod that is gone, or has not started yet, has no process: what its agent said last was said by one that has ended. */
+const mayStillRun = (fleet: FleetSnapshot, instance: MTAInstance): boolean => {
+  const pod = podOf(fleet, instance)
+  return pod !== undefined && pod.status?.phase !== 'Pending'
+}
+
+/** IPv4 and IPv6 are shared out separately, so that everyone can reach both halves of the world. */
+function shareNode(fleet: FleetSnapshot, pool: IPPool, parties: readonly Party[], users: Users): ReadonlyMap<string, readonly string[]> {
+  const order = pool.spec.addresses.map((entry) => entry.address)
+  const shares = new Map<string, string[]>(parties.map((party) => [party.name, []]))
+  for (const family of [4, 6] as const) {
+    const mine = parties.map((party) => ({ ...party, held: party.held.filter((address) => familyOf(address) === family) }))
+    const entries = pool.spec.addresses.filter((entry) => entry.nodeName === mine[0]?.nodeName && familyOf(entry.address) === family)
+    const available = entries.filter((entry) => isAvailable(fleet, pool, entry, mine)).map((entry) => entry.address)
+    for (const [name, addresses] of shareFamily(available, mine, users)) shares.get(name)?.push(...addresses)
+  }
+  return new Map([...shares].map(([name, addresses]) => [name, addresses.toSorted((a, b) => order.indexOf(a) - order.indexOf(b))]))
+}
+
+/** What is bound stays bound: neither a vanished Node nor a rival pool, which may be anybody's mistake, takes an address from a sender. */
+const isAvailable = (fleet: FleetSnapshot, pool: IPPool, entry: PoolAddress, parties: readonly Party[]): boolean =>
+  parties.some((party) => party.held.includes(entry.address)) ||
+  (rivalPools(fleet, pool, entry.address).length === 0 && findObject(fleet.nodes, undefined, entry.nodeName) !== undefined)
+
+function shareFamily(available: readonly string[], parties: readonly Party[], users: Users): ReadonlyMap<string, readonly string[]> {
+  const quotas = quotasOf(available.length, parties)
+  const shares = new Map(parties.map(({ name, held }) => [name, [...held.slice(0, quotas.get(name) ?? 0)]]))
+  const bound = new Set([...shares.values()].flat())
+  for (const address of available.filter((one) => !bound.has(one))) {
+    const [neediest] = parties
+      .filter((party) => party.part === 'Receives' && isFreeFor(users, address, party))
+      .map((party) => ({ party, missing: (quotas.get(party.name) ?? 0) - (shares.get(party.name)?.length ?? 0) }))
+      .filter(({ missing }) => missing > 0)
+      .toSorted((a, b) => b.missing - a.missing || a.party.shard - b.party.shard || byText(a.party.name, b.party.name))
+    if (neediest !== undefined) shares.get(neediest.party.name)?.push(address)
+  }
+  return shares
+}
+
+/** Nobody else may open a connection from it. What an instance lets go itself it may have back. */
+const isFreeFor = (users: Users, address: string, party: Party): boolean =>
+  [...(users.get(address) ?? [])].every((user) => party.instance !== undefined && user === formatName(party.instance))
+
+/** Even shares; what is left over goes to those who have most already, so that the fewest addresses move. */
+function quotasOf(total: number, parties: readonly Party[]): ReadonlyMap<string, number> {
+  const receivers = parties.filter((party) => party.part === 'Receives')
+  const most = receivers.length === 0 ? total : Math.ceil(total / parties.length)
+  const keepers = parties.filter((party) => party.part === 'Keeps').map((party) => [party.name, Math.min(party.held.length, most)] as const)
+  const rest = Math.max(0, total - keepers.reduce((sum, [, count]) => sum + count, 0))
+  const share = receivers.length === 0 ? 0 : Math.floor(rest / receivers.length)
+  const over = rest - share * receivers.length
+  const byHolding = receivers.toSorted((a, b) => b.held.length - a.held.length || a.shard - b.shard || byText(a.name, b.name))
+  return new Map([...keepers, ...byHolding.map(({ name }, index) => [name, share + (index < over ? 1 : 0)] as const)])
+}
+
+function explainShortage(
+  fleet: FleetSnapshot,
+  pool: IPPool,
+  place: Place | undefined,
+  users: Users,
+): { reason: Shortage; message: string } {
+  if (place === undefined) return { reason: 'PoolExhausted', message: 'it has no node, and none is looked for while it is on its way out' }
+  if (place.kind === 'none') return { reason: place.because, message: place.message }
+  const { nodeName } = place
+  const entries = pool.spec.addresses.filter((entry) => entry.nodeName === nodeName)
+  if (entries.length === 0) {
+    return {
+      reason: 'NodeNotInPool',
+      message: `IPPool '${pool.metadata.name}' has no address on node '${nodeName}', where the queue volume is`,
+    }
+  }
+  if (findObject(fleet.nodes, undefined, nodeName) === undefined) {
+    return { reason: 'NodeNotFound', message: `node '${nodeName}' does not exist` }
+  }
+  const rivals = entries.flatMap((entry) => rivalPools(fleet, pool, entry.address).map((other) => `${entry.address} (IPPool '${other}')`))
+  if (rivals.length === entries.length) {
+    return { reason: 'AddressConflict', message: `every address on node '${nodeName}' is named by another pool too: ${rivals.join(', ')}` }
+  }
+  const inUse = entries.map(({ address }) => `${address} by ${[...(users.get(address) ?? ['nobody'])].toSorted().join(', ')}`)
+  return { reason: 'AddressesInUse', message: `the addresses on node '${nodeName}' are still in use: ${inUse.join('; ')}` }
+}
+
+export const familyOf = (address: string): 4 | 6 => (address.includes(':') ? 6 : 4)

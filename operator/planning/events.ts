@@ -1,0 +1,35 @@
+import { type ConditionType, findCondition } from '#crds/conditions.ts'
+import type { Condition } from '#crds/meta.ts'
+import type { EventNote, ObjectRef } from './change.ts'
+
+/**
+ * Events for what changed between two sets of conditions, in the same words. Nothing for a change of the message alone: counts in it may change
+ * every few seconds.
+ */
+
+/** What people want to see happen; the others are in the summary when they matter. */
+const TOLD: readonly ConditionType[] = ['Ready', 'AddressesAssigned', 'PoolAccepted']
+
+export function planEvents(
+  regarding: ObjectRef,
+  before: readonly Condition[] | undefined,
+  after: readonly Condition[] | undefined,
+): readonly EventNote[] {
+  const isStalled = findCondition(after, 'Stalled')?.status === 'True'
+  return TOLD.flatMap((type): EventNote[] => {
+    const [was, is] = [findCondition(before, type), findCondition(after, type)]
+    if (is === undefined || isAsBefore(was, is)) return []
+    // The summary repeats what a specific condition has said in the same breath.
+    if (type === 'Ready' && is.status !== 'True' && isToldBy(after, before, is.reason)) return []
+    const isWorse = is.status !== 'True' && (isStalled || was?.status === 'True')
+    return [{ regarding, type: isWorse ? 'Warning' : 'Normal', reason: is.reason, action: 'Reconcile', note: is.message || is.reason }]
+  })
+}
+
+const isAsBefore = (was: Condition | undefined, is: Condition): boolean => was?.status === is.status && was.reason === is.reason
+
+const isToldBy = (after: readonly Condition[] | undefined, before: readonly Condition[] | undefined, reason: string): boolean =>
+  TOLD.filter((type) => type !== 'Ready').some((type) => {
+    const [was, is] = [findCondition(before, type), findCondition(after, type)]
+    return is?.reason === reason && (was?.reason !== reason || was.status !== is.status)
+  })

@@ -1,0 +1,45 @@
+import type { MTAInstance } from '#crds/mta-instance.ts'
+import { type Finding, good, stuck, waits } from './finding.ts'
+import { claimName } from './objects/metadata.ts'
+import { isClaimOf } from './objects/volume-claim.ts'
+import { findObject, type FleetSnapshot, isDeleting, type VolumeClaim } from './snapshot.ts'
+import { reaches } from './volumes.ts'
+
+/** Whether the queue has its volume, and why not. */
+export function judgeVolume(fleet: FleetSnapshot, instance: MTAInstance): Finding {
+  const name = instance.spec.queue.volumeClaimName ?? claimName(instance.metadata.name)
+  const claim = findObject(fleet.claims, instance.metadata.namespace, name)
+  if (claim === undefined) return waits('VolumeBound', 'ClaimMissing', `volume claim '${name}' is not made yet`)
+  if (!isClaimOf(claim, instance.spec.streamRef.name, instance.metadata.name)) {
+    const message = `volume claim '${name}' exists, but was not made for this instance (labels mtafleet.io/stream and mtafleet.io/instance): delete or rename it`
+    return stuck('VolumeBound', 'ForeignObject', message)
+  }
+  if (isDeleting(claim))
+    return stuck('VolumeBound', 'ClaimDeleting', `volume claim '${name}' is being deleted, and goes when no Pod uses it`)
+  const { phase } = claim.status ?? {}
+  const volume = `volume '${claim.spec?.volumeName}'`
+  if (phase === 'Bound') return good('VolumeBound', 'Bound', volume)
+  if (phase === 'Lost')
+    return stuck('VolumeBound', 'VolumeLost', `${volume} of claim '${name}' does not exist any more, and the mail on it with it`)
+  return judgePending(fleet, instance, claim)
+}
+
+function judgePending(fleet: FleetSnapshot, instance: MTAInstance, claim: VolumeClaim): Finding {
+  const { name } = claim.metadata
+  const className = claim.spec?.storageClassName ?? ''
+  const storageClass = findObject(fleet.storageClasses, undefined, className)
+  if (storageClass === undefined) {
+    return stuck('VolumeBound', 'StorageClassNotFound', `StorageClass '${className}' of volume claim '${name}' must exist`)
+  }
+  const { nodeName } = instance.spec
+  const node = nodeName === undefined ? undefined : findObject(fleet.nodes, undefined, nodeName)
+  const free = fleet.volumes.filter(
+    (volume) =>
+      volume.spec?.storageClassName === className && volume.status?.phase === 'Available' && (node === undefined || reaches(volume, node)),
+  )
+  if (storageClass.provisioner === 'kubernetes.io/no-provisioner' && free.length === 0) {
+    const message = `volume claim '${name}' finds no free volume of StorageClass '${className}' on node '${nodeName ?? ''}': add one there`
+    return stuck('VolumeBound', 'NoVolumeLeft', message)
+  }
+  return waits('VolumeBound', 'Binding', `volume claim '${name}' waits for its volume`)
+}

@@ -1,0 +1,40 @@
+import type { MTAInstanceSpec } from '#crds/mta-instance.ts'
+import type { SendingStream } from '#crds/sending-stream.ts'
+import type { Assignment } from '../assign-addresses.ts'
+import type { Ports } from '../allocate-ports.ts'
+import { claimName } from './metadata.ts'
+import { DIRECTORIES } from './pod.ts'
+
+export type Allotment = {
+  readonly name: string
+  readonly shard: number
+  readonly mode: MTAInstanceSpec['mode']
+  readonly assignment: Assignment
+  readonly ports: Ports
+}
+
+/** The document that an agent works by: the stream's wishes, and what was allotted to this instance. */
+export function buildInstanceSpec({ metadata, spec }: SendingStream, { name, shard, mode, assignment, ports }: Allotment): MTAInstanceSpec {
+  const { port: _port, implicitTlsPort: _implicitTlsPort, ...submission } = spec.submission
+  const { tlsSecretRef, authSecretRef } = submission
+  return {
+    streamRef: { name: metadata.name },
+    class: spec.class,
+    shard,
+    mode,
+    ...(assignment.nodeName === undefined ? {} : { nodeName: assignment.nodeName }),
+    addresses: [...assignment.addresses],
+    ports,
+    submission,
+    queue: { ...spec.queue, volumeClaimName: claimName(name) },
+    directories: {
+      queue: DIRECTORIES.queue,
+      ...(tlsSecretRef === undefined ? {} : { tls: DIRECTORIES.tls }),
+      ...(authSecretRef === undefined ? {} : { auth: DIRECTORIES.auth }),
+    },
+    delivery: spec.delivery,
+    ...(spec.routes === undefined ? {} : { routes: spec.routes }),
+    ...(spec.placement === undefined ? {} : { placement: spec.placement }),
+    agent: spec.agent,
+  }
+}

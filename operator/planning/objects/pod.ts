@@ -1,0 +1,150 @@
+import { ANNOTATIONS, LABELS } from '#crds/group.ts'
+import type { MTAInstance } from '#crds/mta-instance.ts'
+import type { Manifest } from '../change.ts'
+import { hashOf } from '../diff.ts'
+import { agentName, claimName, instanceLabels, ownedBy } from './metadata.ts'
+
+/**
+ * The Pod of an instance. It sees the network of its node, for source addresses are there; all else is as closed as a Pod can be. Whatever
+ * the running agent can follow by itself (addresses, limits, routes, mode) must not stand in here: a change of this manifest is another Pod.
+ */
+
+export const DIRECTORIES = {
+  queue: '/var/lib/mtafleet/queue',
+  tls: '/etc/mtafleet/tls',
+  auth: '/etc/mtafleet/auth',
+} as const
+
+export const CONTAINER = 'agent'
+const USER = 65532
+const DEFAULT_REQUESTS = { cpu: '100m', memory: '128Mi' }
+/** Time to finish the transactions under way: a final reply may take long, but not accepting mail costs too. */
+const TERMINATION_GRACE_SECONDS = 60
+
+export function buildPod(instance: MTAInstance, defaultImage: string): Manifest {
+  const spec = buildPodSpec(instance, defaultImage)
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name: instance.metadata.name,
+      namespace: instance.metadata.namespace ?? '',
+      labels: { ...instanceLabels(instance), [LABELS.component]: 'agent' },
+      annotations: { [ANNOTATIONS.podHash]: hashOf(spec) },
+      ownerReferences: ownedBy('MTAInstance', instance),
+    },
+    spec,
+  }
+}
+
+function buildPodSpec(instance: MTAInstance, defaultImage: string) {
+  const { placement, streamRef, nodeName } = instance.spec
+  return {
+    hostNetwork: true,
+    dnsPolicy: 'ClusterFirstWithHostNet',
+    restartPolicy: 'Always',
+    serviceAccountName: agentName(streamRef.name),
+    automountServiceAccountToken: true,
+    enableServiceLinks: false,
+    terminationGracePeriodSeconds: TERMINATION_GRACE_SECONDS,
+    ...(placement?.priorityClassName === undefined ? {} : { priorityClassName: placement.priorityClassName }),
+    ...(placement?.nodeSelector === undefined ? {} : { nodeSelector: placement.nodeSelector }),
+    affinity: { nodeAffinity: onNode(nodeName ?? '') },
+    tolerations: [...COMES_BACK_WITH_ITS_NODE, ...(placement?.tolerations ?? [])],
+    securityContext: {
+      runAsNonRoot: true,
+      runAsUser: USER,
+      runAsGroup: USER,
+      fsGroup: USER,
+      fsGroupChangePolicy: 'OnRootMismatch',
+      seccompProfile: { type: 'RuntimeDefault' },
+    },
+    containers: [buildContainer(instance, defaultImage)],
+    volumes: buildVolumes(instance),
+  }
+}
+
+/** By name, as DaemonSets do: labels can be given to any node, names cannot. */
+const onNode = (name: string) => ({
+  requiredDuringSchedulingIgnoredDuringExecution: {
+    nodeSelectorTerms: [{ matchFields: [{ key: 'metadata.name', operator: 'In', values: [name] }] }],
+  },
+})
+
+/** A local volume does not follow to another node, so eviction would help nobody: the Pod waits for its node and comes back with it. */
+const COMES_BACK_WITH_ITS_NODE = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'].map((key) => ({
+  key,
+  operator: 'Exists',
+  effect: 'NoExecute',
+}))
+
+function buildContainer(instance: MTAInstance, defaultImage: string) {
+  const { agent, ports } = instance.spec
+  return {
+    name: CONTAINER,
+    image: agent.image ?? defaultImage,
+    imagePullPolicy: 'IfNotPresent',
+    args: ['agent'],
+    env: ENVIRONMENT,
+    // Named, so that a Service finds the right number on each Pod; declared, so that the scheduler sees collisions.
+    ports: [
+      { name: 'submission', containerPort: ports.submission, hostPort: ports.submission, protocol: 'TCP' },
+      { name: 'submissions', containerPort: ports.submissions, hostPort: ports.submissions, protocol: 'TCP' },
+      { name: 'admin', containerPort: ports.admin, hostPort: ports.admin, hostIP: '127.0.0.1', protocol: 'TCP' },
+    ],
+    // Recovery of a large queue may take minutes; after the first success the liveness probe takes over.
+    startupProbe: { httpGet: onAdmin(instance, '/livez'), periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 300 },
+    livenessProbe: { httpGet: onAdmin(instance, '/livez'), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
+    readinessProbe: { httpGet: onAdmin(instance, '/readyz'), periodSeconds: 3, timeoutSeconds: 3, failureThreshold: 2 },
+    resources: { requests: { ...DEFAULT_REQUESTS, ...agent.resources?.requests }, ...limitsOf(instance) },
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    },
+    // The agent writes why it ends to this file; its log would be cut in the middle of other things.
+    terminationMessagePath: '/dev/termination-log',
+    terminationMessagePolicy: 'File',
+    volumeMounts: buildMounts(instance),
+  }
+}
+
+const fromField = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } })
+
+/** The Pod is named like its instance. */
+const ENVIRONMENT = [
+  fromField('INSTANCE_NAMESPACE', 'metadata.namespace'),
+  fromField('INSTANCE_NAME', 'metadata.name'),
+  fromField('POD_IP', 'status.podIP'),
+  fromField('POD_UID', 'metadata.uid'),
+  fromField('NODE_NAME', 'spec.nodeName'),
+]
+
+const onAdmin = (instance: MTAInstance, path: string) => ({ host: '127.0.0.1', port: instance.spec.ports.admin, path, scheme: 'HTTP' })
+
+const limitsOf = (instance: MTAInstance) => {
+  const limits = instance.spec.agent.resources?.limits
+  return limits === undefined ? {} : { limits }
+}
+
+/** Whole directories: the kubelet does not refresh single files (subPath) when a Secret changes. */
+function buildMounts({ spec }: MTAInstance) {
+  const { tlsSecretRef, authSecretRef } = spec.submission
+  return [
+    { name: 'queue', mountPath: DIRECTORIES.queue },
+    { name: 'tmp', mountPath: '/tmp' },
+    ...(tlsSecretRef === undefined ? [] : [{ name: 'tls', mountPath: DIRECTORIES.tls, readOnly: true }]),
+    ...(authSecretRef === undefined ? [] : [{ name: 'auth', mountPath: DIRECTORIES.auth, readOnly: true }]),
+  ]
+}
+
+function buildVolumes({ metadata, spec }: MTAInstance) {
+  const { tlsSecretRef, authSecretRef } = spec.submission
+  const secret = (name: string, secretName: string) => ({ name, secret: { secretName, defaultMode: 0o440 } })
+  return [
+    { name: 'queue', persistentVolumeClaim: { claimName: spec.queue.volumeClaimName ?? claimName(metadata.name) } },
+    { name: 'tmp', emptyDir: { sizeLimit: '64Mi' } },
+    ...(tlsSecretRef === undefined ? [] : [secret('tls', tlsSecretRef.name)]),
+    ...(authSecretRef === undefined ? [] : [secret('auth', authSecretRef.name)]),
+  ]
+}

@@ -1,0 +1,69 @@
+import type { Placement, Toleration } from '#crds/sending-stream.ts'
+import { byText, findObject, type FleetSnapshot, type Node, type Taint } from './snapshot.ts'
+import type { VolumePlace } from './volumes.ts'
+
+/**
+ * Which node a new instance goes to: among the nodes that have addresses of its pool, the one with the fewest instances, then by name. A node
+ * takes as many instances as it has addresses, for each must have one of its own.
+ */
+
+/** One node of the pool: how many instances it can serve, and how many it has. */
+export type Site = { readonly nodeName: string; readonly capacity: number; readonly instances: number }
+
+export type Place =
+  | { readonly kind: 'node'; readonly nodeName: string }
+  | { readonly kind: 'none'; readonly because: 'VolumeElsewhere' | 'PoolExhausted' | 'NoNodeFits'; readonly message: string }
+
+export function placeInstance(fleet: FleetSnapshot, sites: readonly Site[], placement: Placement | undefined, volume: VolumePlace): Place {
+  if (volume.kind === 'bound') return placeAtVolume(sites, volume.nodes)
+  const judged = sites.map((site) => ({ site, no: refuseSite(fleet, site, placement) }))
+  const [best] = judged
+    .filter(({ no }) => no === undefined)
+    .map(({ site }) => site)
+    .toSorted((a, b) => a.instances - b.instances || byText(a.nodeName, b.nodeName))
+  if (best !== undefined) return { kind: 'node', nodeName: best.nodeName }
+  const because = judged.every(({ no }) => no === FULL) ? 'PoolExhausted' : 'NoNodeFits'
+  const message = judged
+    .toSorted((a, b) => byText(a.site.nodeName, b.site.nodeName))
+    .map(({ site, no }) => `'${site.nodeName}' ${no === FULL ? `has ${site.capacity} and ${site.instances} in use` : no}`)
+    .join('; ')
+  return { kind: 'none', because, message: `no node of the pool has an address left for it: ${message || 'the pool names no node'}` }
+}
+
+/** The volume holds mail: its node is right even when it is cordoned or no longer selected; then the scheduler says so. */
+function placeAtVolume(sites: readonly Site[], nodes: ReadonlySet<string>): Place {
+  const reachable = sites.filter((site) => nodes.has(site.nodeName))
+  const [best] = reachable
+    .filter((site) => site.instances < site.capacity)
+    .toSorted((a, b) => a.instances - b.instances || byText(a.nodeName, b.nodeName))
+  if (best !== undefined) return { kind: 'node', nodeName: best.nodeName }
+  const where = [...nodes].toSorted().join(', ')
+  if (reachable.length === 0) {
+    return { kind: 'none', because: 'VolumeElsewhere', message: `the queue volume is on '${where}', where the pool has no address` }
+  }
+  const message = `the queue volume is on '${where}', where every address of the pool has its instance`
+  return { kind: 'none', because: 'PoolExhausted', message }
+}
+
+const FULL = 'is full'
+
+/** Undefined when an instance may go there, otherwise why not. */
+function refuseSite(fleet: FleetSnapshot, site: Site, placement: Placement | undefined): string | undefined {
+  const node = findObject(fleet.nodes, undefined, site.nodeName)
+  if (node === undefined) return 'does not exist'
+  if (node.spec?.unschedulable === true) return 'is cordoned'
+  const missing = Object.entries(placement?.nodeSelector ?? {}).find(([key, value]) => node.metadata.labels?.[key] !== value)
+  if (missing !== undefined) return `lacks the label ${missing[0]}=${missing[1]}`
+  const taint = untolerated(node, placement?.tolerations ?? [])
+  if (taint !== undefined) return `has the taint ${taint.key}:${taint.effect}`
+  return site.instances < site.capacity ? undefined : FULL
+}
+
+const untolerated = (node: Node, tolerations: readonly Toleration[]): Taint | undefined =>
+  (node.spec?.taints ?? []).find((taint) => taint.effect !== 'PreferNoSchedule' && !tolerations.some((one) => tolerates(one, taint)))
+
+const tolerates = (toleration: Toleration, taint: Taint): boolean => {
+  if (toleration.effect !== undefined && toleration.effect !== taint.effect) return false
+  if (toleration.operator === 'Exists') return (toleration.key ?? '') === '' || toleration.key === taint.key
+  return toleration.key === taint.key && (toleration.value ?? '') === (taint.value ?? '')
+}

@@ -1,0 +1,80 @@
+import { type ConditionInput, mergeConditions } from '#crds/conditions.ts'
+import type { IPPool, IPPoolStatus, PoolAddressStatus } from '#crds/ip-pool.ts'
+import { rivalPools, servedStream } from './accept-pool.ts'
+import { usersOfAddresses } from './assign-addresses.ts'
+import { type EventNote, refTo } from './change.ts'
+import { isSame } from './diff.ts'
+import { planEvents } from './events.ts'
+import { type Finding, stuck, summarise } from './finding.ts'
+import { findObject, type FleetSnapshot } from './snapshot.ts'
+
+/** What a pool says of its addresses: who sends from each, and which of them cannot be used. It gives none out: the stream it serves does. */
+
+export type PoolPlan = {
+  readonly pool: IPPool
+  /** Absent when the status would say what it says already. */
+  readonly status?: IPPoolStatus
+  readonly events: readonly EventNote[]
+}
+
+/** Undefined when there is no such pool. `now` is for transition times alone. */
+export function planPool(
+  fleet: FleetSnapshot,
+  key: { readonly namespace: string; readonly name: string },
+  now: number,
+): PoolPlan | undefined {
+  const pool = findObject(fleet.pools, key.namespace, key.name)
+  if (pool === undefined) return undefined
+  const addresses = stateAddresses(fleet, pool)
+  const stream = servedStream(fleet, pool)?.metadata.name
+  const { generation } = pool.metadata
+  const status: IPPoolStatus = {
+    conditions: mergeConditions(pool.status?.conditions, summarisePool(fleet, pool, stream), generation, now),
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+    addresses,
+    total: addresses.length,
+    assigned: addresses.filter(({ instance }) => instance !== undefined).length,
+    ...(stream === undefined ? {} : { stream }),
+  }
+  const events = planEvents(refTo(pool.apiVersion, pool.kind, pool), pool.status?.conditions, status.conditions)
+  return { pool, events, ...(isSame(pool.status, status) ? {} : { status }) }
+}
+
+/** An address is its instance's until the agent has let it go as well, whatever the spec says by then. */
+function stateAddresses(fleet: FleetSnapshot, pool: IPPool): PoolAddressStatus[] {
+  const users = usersOfAddresses(fleet)
+  return pool.spec.addresses.map(({ address }) => {
+    const prefix = `${pool.metadata.namespace ?? ''}/`
+    const [user] = [...(users.get(address) ?? [])].filter((name) => name.startsWith(prefix)).toSorted()
+    const instance = user === undefined ? {} : { instance: user.slice(prefix.length) }
+    if (rivalPools(fleet, pool, address).length > 0) return { address, state: 'Conflict', ...instance }
+    return { address, state: user === undefined ? 'Free' : 'Assigned', ...instance }
+  })
+}
+
+function summarisePool(fleet: FleetSnapshot, pool: IPPool, stream: string | undefined): readonly ConditionInput[] {
+  const conflicts = pool.spec.addresses
+    .map(({ address }) => ({ address, rivals: rivalPools(fleet, pool, address) }))
+    .filter(({ rivals }) => rivals.length > 0)
+    .map(({ address, rivals }) => `${address} (IPPool ${rivals.map((name) => `'${name}'`).join(', ')})`)
+  const missing = pool.spec.addresses
+    .filter(({ nodeName }) => findObject(fleet.nodes, undefined, nodeName) === undefined)
+    .map(({ address, nodeName }) => `'${nodeName}' of ${address}`)
+  const findings: Finding[] = [
+    ...(conflicts.length === 0
+      ? []
+      : [stuck('Ready', 'AddressConflict', `an address must be in one pool only, but others name ${formatSome(conflicts)}`)]),
+    ...(missing.length === 0
+      ? []
+      : [stuck('Ready', 'NodeNotFound', `the node of an address must exist, but there is no node ${formatSome(missing)}`)]),
+  ]
+  const well =
+    stream === undefined
+      ? { reason: 'Unused', message: 'no SendingStream that may use it names this pool' }
+      : { reason: 'Serving', message: `serves SendingStream '${stream}'` }
+  return summarise(findings, well, pool.status?.conditions)
+}
+
+const SHOWN = 8
+const formatSome = (texts: readonly string[]): string =>
+  texts.length <= SHOWN ? texts.join(', ') : `${texts.slice(0, SHOWN).join(', ')} and ${texts.length - SHOWN} more`
