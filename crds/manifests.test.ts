@@ -1,5 +1,6 @@
+import { globSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { parse as parseYaml } from 'yaml'
+import { parse as parseYaml, parseAllDocuments } from 'yaml'
 import { readCases } from '#test/manifests/manifests.ts'
 import { InvalidDocument, parseIPPool, parseMTAInstance, parseSendingStream } from './parse.ts'
 
@@ -44,4 +45,10 @@ describe('what only a cluster knows is valid in a file', () => {
       expect(documents.map(verdict)).toEqual(documents.map(() => 'valid'))
     },
   )
+})
+
+test.each(globSync('examples/*.yaml').toSorted())('%s is valid', (path) => {
+  const documents = parseAllDocuments(readFileSync(path, 'utf8')).map((document) => document.toJS() as { readonly kind: string })
+  const own = documents.filter(({ kind }) => kind in PARSERS)
+  expect(own.map((document) => verdict(JSON.stringify(document)))).toEqual(own.map(() => 'valid'))
 })
