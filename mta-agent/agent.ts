@@ -50,7 +50,8 @@ export type DocumentSource = {
 
 /** Runs until `stop`; resolves when everything is closed. Throws ConfigFault, and what a part could not go on with. */
 export async function runAgent(ports: AgentPorts): Promise<void> {
-  const document = await ports.source.readFirst(ports.stop)
+  const document = await untilStopped(ports.source.readFirst(ports.stop), ports.stop)
+  if (document === undefined) return
   const running = new RunningAgent(ports, planSettings(document, ports.host), document)
   await running.run()
 }
@@ -275,6 +276,16 @@ class Wake {
     const until = AbortSignal.any([this.#poked.signal, signal])
     await wait(millis, undefined, { signal: until, ref: false }).catch(() => undefined)
     this.#poked = new AbortController()
+  }
+}
+
+/** undefined when the signal ended the wait; a fault that has nothing to do with it is thrown. */
+async function untilStopped<T>(waited: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  try {
+    return await waited
+  } catch (error) {
+    if (signal.aborted) return undefined
+    throw error
   }
 }
 

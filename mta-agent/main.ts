@@ -58,6 +58,5 @@ try {
   await main()
   process.exit(0)
 } catch (error) {
-  if (stop.signal.aborted && error === stop.signal.reason) process.exit(0)
   die(error)
 }

@@ -46,13 +46,11 @@ export function planReport(before: Written | undefined, facts: ReportFacts, now:
 }
 
 function buildReport(before: readonly Condition[] | undefined, facts: ReportFacts, now: number): Report {
-  const { totals, mode } = facts.activity
-  const usable = mode === 'Hold' ? facts.usedAddresses.filter((address) => !facts.wantedAddresses.includes(address)) : facts.usedAddresses
-  const { messages, recipients, deferred, oldestAcceptedAt } = totals
+  const { messages, recipients, deferred, oldestAcceptedAt } = facts.activity.totals
   return {
     agent: {
       ...(facts.generation === undefined ? {} : { observedGeneration: facts.generation }),
-      addresses: usable.toSorted(),
+      addresses: facts.usedAddresses.toSorted(),
       queue: { messages, recipients, deferred },
       ...(oldestAcceptedAt === undefined ? {} : { oldestTime: formatTime(oldestAcceptedAt) }),
       version: facts.version,

@@ -67,8 +67,10 @@ const IDLE_TIMEOUT = 300_000
 const MAX_COMMAND_LENGTH = 12_288
 
 export async function openSubmission(ports: SubmissionPorts): Promise<Submission> {
-  const listener = new Listener(ports)
+  await using opening = new AsyncDisposableStack()
+  const listener = opening.use(new Listener(ports))
   await listener.open()
+  opening.move()
   return listener
 }
 
