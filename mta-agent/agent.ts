@@ -88,6 +88,7 @@ class RunningAgent {
       await Promise.race([aborted(stop), this.#broken.promise, follow, report])
     } finally {
       this.#stopping = true
+      log.info({ inFlight: parts.scheduler.inFlight() }, 'stopping')
       this.#wake.poke()
       const grace = AbortSignal.any([AbortSignal.timeout(this.#ports.graceMillis), force])
       const drained = [parts.submission.drain(grace), parts.scheduler.stop(this.#ports.graceMillis)]

@@ -4,7 +4,6 @@ import { runAgent, type DocumentSource } from './agent.ts'
 import { readConfig, type Config } from './config.ts'
 import { describeFault, writeTerminationLog } from './fatal.ts'
 import { openFileSource } from './file-source.ts'
-import { openInstanceClient } from './instance-client.ts'
 import { openLog } from './log.ts'
 
 /**
@@ -39,6 +38,8 @@ function die(error: unknown): void {
 
 async function openSource(config: Config): Promise<DocumentSource & AsyncDisposable> {
   if (config.source.kind === 'file') return openFileSource(config.source.path, log)
+  // Loaded only where there is a cluster: the HTTP client alone takes 30 MB of memory.
+  const { openInstanceClient } = await import('./instance-client.ts')
   return openInstanceClient(process.env, config.source, log)
 }
 

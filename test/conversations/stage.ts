@@ -1,6 +1,5 @@
-import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSubmission, type Log, type Submission, type SubmissionMetrics, type SubmissionSettings } from '#agent/submission/listener.ts'
@@ -9,6 +8,7 @@ import { hashPassword } from '#agent/submission/password-hash.ts'
 import { readCertificate, type Certificate } from '#agent/submission/certificate.ts'
 import type { Users } from '#agent/submission/users.ts'
 import { formatQueueId } from '#agent/domain/queue-id.ts'
+import { aYearFrom, selfSignCertificate } from '#test/internet/certificates.ts'
 import { QueueFull, type NewMessage, type QueueStore } from '#agent/queue/queue-store.ts'
 
 /** The real listener on loopback, with a queue in memory whose room and failures a test decides. */
@@ -51,11 +51,11 @@ export const noMetrics: SubmissionMetrics = {
 /** Cheap, so that tests are quick. */
 export const hashForTests = (password: string) => hashPassword(password, randomBytes(16), { ln: 10, r: 8, p: 1 })
 
-/** A certificate for the length of a test, as files that a mounted Secret would have. */
-export function writeCertificate(directory: string, hostName: string): void {
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', join(directory, 'tls.key')]
-  const cert = ['-out', join(directory, 'tls.crt'), '-days', '2', '-subj', `/CN=${hostName}`, '-addext', `subjectAltName=DNS:${hostName}`]
-  execFileSync('openssl', ['req', '-x509', ...key, ...cert], { stdio: 'pipe' })
+/** A certificate as the files that a mounted Secret would have. */
+export function writeCertificate(directory: string, hostName: string, validity = aYearFrom(new Date())): void {
+  const { certificate, key } = selfSignCertificate({ names: [hostName], ...validity })
+  writeFileSync(join(directory, 'tls.crt'), certificate)
+  writeFileSync(join(directory, 'tls.key'), key)
 }
 
 export async function makeCertificate(hostName: string): Promise<Certificate> {

@@ -1,0 +1,181 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { openProvider } from '#test/internet/provider.ts'
+import { startAgent, type AgentProcess, type Changeable } from './agent-process.ts'
+import { parseTranscript, play } from './play.ts'
+
+/** The whole agent as a process, from examples/agent-alone.yaml: mail in, mail out, signals, and what it says when it cannot start. */
+
+const MAIL = `# one message
+S: 220 mta.example.com ESMTP
+C: EHLO client.example
+S: 250-…
+S: 250 …
+C: MAIL FROM:<a@example.com>
+C: RCPT TO:<b@example.org>
+C: DATA
+S: 250 2.1.0 …
+S: 250 2.1.5 …
+S: 354 …
+C: Message-ID: <one@client.example>
+C: Subject: hello
+C: 
+C: text
+C: .
+S: 250 2.0.0 queued as …
+C: QUIT
+S: 221 …
+CLOSED`
+
+const portOf = async (agent: AgentProcess, name: 'submission' | 'admin'): Promise<number> =>
+  ((await agent.line('ready'))['ports'] as Record<string, number>)[name]!
+
+async function submit(agent: AgentProcess, transcript = MAIL): Promise<string[]> {
+  const port = await portOf(agent, 'submission')
+  return await play(parseTranscript(transcript), { port, security: 'clear', stored: () => [], act: () => Promise.resolve() })
+}
+
+test('accepts mail, delivers it to the next hop from its own address, and ends with 0 on SIGTERM', { timeout: 30_000 }, async () => {
+  await using provider = await openProvider({ name: 'next-hop', keep: 'content' })
+  await using agent = startAgent({ change: ({ spec }) => (spec.routes![0]!.nextHop.port = provider.port) })
+  expect(await submit(agent)).toEqual([])
+  const [arrival] = await provider.waitForArrivals(1, AbortSignal.timeout(10_000))
+  expect(arrival).toMatchObject({
+    sourceAddress: '127.0.0.1',
+    hello: 'mta.example.com',
+    sender: 'a@example.com',
+    recipients: [{ address: 'b@example.org' }],
+    messageId: '<one@client.example>',
+  })
+  expect(provider.contentOf(arrival!)?.toString()).toMatch(
+    /^Received: from client\.example \(\[127\.0\.0\.1\]\)\r\n\tby mta\.example\.com with ESMTP id .+\r\n\tfor <b@example\.org>;\r\n\t.+\r\nDate: .+\r\nMessage-ID: <one@client\.example>\r\nSubject: hello\r\n\r\ntext\r\n$/,
+  )
+  agent.process.kill('SIGTERM')
+  expect(await agent.exited()).toBe(0)
+  expect(agent.lines.at(-1)?.msg).toBe('stopped')
+})
+
+test('keeps acknowledged mail over kill -9 and delivers it after the next start', { timeout: 30_000 }, async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'mtafleet-agent-'))
+  try {
+    await using provider = await openProvider({ name: 'next-hop', behaviour: { listening: 'refused' } })
+    const change = ({ spec }: Changeable) => {
+      spec.routes![0]!.nextHop.port = provider.port
+      spec.queue.retrySeconds = [1]
+    }
+    {
+      await using agent = startAgent({ directory, change })
+      expect(await submit(agent)).toEqual([])
+      agent.process.kill('SIGKILL')
+      await agent.exited()
+    }
+    await provider.behave({})
+    await using again = startAgent({ directory, change })
+    await again.line('ready')
+    await provider.behave({ listening: 'open' })
+    const [arrival] = await provider.waitForArrivals(1, AbortSignal.timeout(15_000))
+    expect(arrival?.messageId).toBe('<one@client.example>')
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+})
+
+test('takes a changed document on SIGHUP, and keeps the old one when the new one is wrong', { timeout: 30_000 }, async () => {
+  await using agent = startAgent()
+  await agent.line('ready')
+  agent.write(({ spec }) => (spec.mode = 'Drain'))
+  agent.process.kill('SIGHUP')
+  await agent.line('document taken')
+  expect(await submit(agent, '# drained\nS: 220 …\nC: EHLO x.example\nS: 250-…\nS: 250 …\nC: MAIL FROM:<>\nS: 421 4.3.2 …')).toEqual([])
+  const health = await fetch(`http://127.0.0.1:${await portOf(agent, 'admin')}/readyz`)
+  expect([health.status, await health.json()]).toEqual([
+    503,
+    { status: 'unavailable', reason: 'Draining', message: 'mode is Drain: no mail is accepted' },
+  ])
+  const seen = agent.lines.length
+  agent.write(({ spec }) => (spec.shard = -1))
+  agent.process.kill('SIGHUP')
+  expect(await agent.line('document refused', seen)).toMatchObject({
+    faults: [expect.stringContaining('spec.shard: must be at least 0, was -1')],
+  })
+  agent.write(({ spec }) => {
+    spec.shard = 0
+    spec.ports.submission = 1
+  })
+  agent.process.kill('SIGHUP')
+  expect(await agent.line('another process is needed', seen)).toMatchObject({ fields: ['spec.ports'] })
+})
+
+test('a wrong document is told line by line, and the exit status is 1', { timeout: 30_000 }, async () => {
+  await using agent = startAgent({
+    change: ({ spec }) => {
+      spec.ports.admin = -1
+      Object.assign(spec, { colour: 'red', mode: 'Sprint' })
+    },
+  })
+  expect(await agent.exited()).toBe(1)
+  const faults = ['spec.mode: must be one of Run, Hold, Drain, was "Sprint"', 'spec.ports.admin: must be at least 0, was -1']
+  expect(agent.lines.map(({ fault }) => String(fault)).toSorted()).toEqual(faults)
+  expect(readFileSync(join(agent.directory, 'termination.log'), 'utf8').trim().split('\n').toSorted()).toEqual(faults)
+})
+
+test('a taken port is named in the last words', { timeout: 30_000 }, async () => {
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  try {
+    const { port } = other.address() as AddressInfo
+    await using agent = startAgent({ change: ({ spec }) => (spec.ports.submission = port) })
+    expect(await agent.exited()).toBe(1)
+    expect(readFileSync(join(agent.directory, 'termination.log'), 'utf8')).toBe(
+      `port must be free, is taken: 127.0.0.1:${port} (EADDRINUSE)\n`,
+    )
+  } finally {
+    other.close()
+  }
+})
+
+test('a volume of another shard is refused and left alone', { timeout: 30_000 }, async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'mtafleet-agent-'))
+  try {
+    {
+      await using agent = startAgent({ directory })
+      await agent.line('ready')
+      agent.process.kill('SIGTERM')
+      expect(await agent.exited()).toBe(0)
+    }
+    await using other = startAgent({ directory, change: ({ spec }) => (spec.shard = 1) })
+    expect(await other.exited()).toBe(1)
+    expect(readFileSync(join(directory, 'termination.log'), 'utf8')).toMatch(/^ForeignVolume: .+/)
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+})
+
+test('SIGTERM waits for a running transaction, and a second one does not', { timeout: 30_000 }, async () => {
+  await using agent = startAgent()
+  const port = await portOf(agent, 'submission')
+  const signals = async (word: string) => {
+    agent.process.kill('SIGTERM')
+    // Two signals that are pending at the same time are one.
+    if (word === 'first SIGTERM') await agent.line('stopping')
+  }
+  const transcript = `# open transaction
+S: 220 …
+C: EHLO client.example
+S: 250-…
+S: 250 …
+C: MAIL FROM:<a@example.com>
+S: 250 …
+DO: first SIGTERM
+C: RCPT TO:<b@example.org>
+S: 250 2.1.5 …
+DO: second SIGTERM
+S: 421 4.3.2 …
+CLOSED`
+  expect(await play(parseTranscript(transcript), { port, security: 'clear', stored: () => [], act: signals })).toEqual([])
+  expect(await agent.exited()).toBe(0)
+})
