@@ -215,6 +215,7 @@ export async function recycle(): Promise<Recycled> {
       '+',
     ])
     await kubectl(['patch', 'persistentvolume', metadata.name, '--type=merge', '-p', '{"spec":{"claimRef":null}}'])
+    await kubectl(['wait', '--for=jsonpath={.status.phase}=Available', 'persistentvolume', metadata.name, '--timeout=30s'])
     recycled.push(metadata.name)
   }
   return { recycled, waiting }
