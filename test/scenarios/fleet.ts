@@ -1,0 +1,173 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ensureBinaries, binary } from '#test/cluster/binaries.ts'
+import * as cluster from '#test/cluster/cluster.ts'
+import { ensureImage } from '#scripts/image.ts'
+import type { Manifest } from '#test/builders/manifests.ts'
+import { type Authority, openAuthority } from '#test/support/certificates.ts'
+import { runCommand } from '#test/support/command.ts'
+import { waitFor } from '#test/support/wait.ts'
+import { type Internet, openInternet } from './internet.ts'
+
+/**
+ * The installed product on a cluster, as scenarios and the demo find it: chart, operator, a small internet beside it. On the local
+ * cluster everything missing is built and started; on another cluster (`context`) the chart must be installed already.
+ */
+
+export type ApiRequest = {
+  readonly user: string
+  readonly verb: string
+  readonly resource: string
+  readonly name: string
+  readonly at: number
+}
+
+export type LocalFaults = Pick<
+  typeof cluster,
+  'powerOff' | 'powerOn' | 'cut' | 'heal' | 'stopApiServer' | 'startApiServer' | 'freezeApiServer' | 'thawApiServer'
+>
+
+export type Fleet = AsyncDisposable & {
+  readonly operatorNamespace: string
+  readonly authority: Authority
+  readonly internet: Internet
+  /** Undefined on a cluster that is not ours. */
+  readonly faults: LocalFaults | undefined
+  /** In front of a command of the mail client: runs it where it reaches Services. */
+  readonly clientExec: readonly string[]
+  kubectl(...args: readonly string[]): Promise<string>
+  kubectlApply(manifests: readonly Manifest[], namespace?: string): Promise<void>
+  tokenCommand(token: string, args: readonly string[]): Promise<readonly string[]>
+  otherImage(): Promise<string>
+  recycleVolumes(): Promise<void>
+  apiRequests(from: number, to: number): Promise<ApiRequest[]>
+}
+
+export const OPERATOR_NAMESPACE = 'mtafleet-system'
+/** The node that clients submit from; it runs no instance in any scenario that takes a node away. */
+const CLIENT_NODE = 4
+
+export type FleetOptions = {
+  readonly context?: string | undefined
+  readonly kubeconfig?: string | undefined
+  readonly say: (text: string) => void
+}
+
+export async function openFleet(options: FleetOptions): Promise<Fleet> {
+  const local = options.context === undefined && options.kubeconfig === undefined
+  if (local) await startLocal(options.say)
+  else await ensureBinaries(['kubectl'], options.say)
+  const access = [
+    '--kubeconfig',
+    options.kubeconfig ??
+      (local ? cluster.kubeconfigPath() : (process.env['KUBECONFIG'] ?? join(process.env['HOME'] ?? '/', '.kube/config'))),
+    ...(options.context === undefined ? [] : ['--context', options.context]),
+  ]
+  const kubectl = (...args: readonly string[]) => runCommand([binary('kubectl'), ...access, ...args], { timeoutMillis: 300_000 })
+  if (local) await installChart(access, options.say)
+  else await kubectl('get', 'crd', 'sendingstreams.mtafleet.io', 'ippools.mtafleet.io', 'mtainstances.mtafleet.io')
+  const authority = await openAuthority()
+  return {
+    operatorNamespace: OPERATOR_NAMESPACE,
+    authority,
+    internet: await openInternet(),
+    faults: local ? cluster : undefined,
+    clientExec: local ? ['nsenter', `--net=/run/netns/mtafleet-node${CLIENT_NODE}`] : [],
+    kubectl,
+    async kubectlApply(manifests, namespace) {
+      const list = { apiVersion: 'v1', kind: 'List', items: manifests }
+      const place = namespace === undefined ? [] : ['-n', namespace]
+      await runCommand([binary('kubectl'), ...access, ...place, 'apply', '--server-side', '--force-conflicts', '-f', '-'], {
+        input: JSON.stringify(list),
+      })
+    },
+    async tokenCommand(token, args) {
+      const view = JSON.parse(await kubectl('config', 'view', '--raw', '--flatten', '--minify', '-o', 'json')) as {
+        clusters: { cluster: { server: string } }[]
+      }
+      const server = view.clusters[0]?.cluster.server ?? ''
+      return [binary('kubectl'), '--kubeconfig', '/dev/null', '--server', server, '--insecure-skip-tls-verify', '--token', token, ...args]
+    },
+    otherImage: () => loadOtherImage(options.say),
+    recycleVolumes: async () => {
+      if (local) await cluster.recycle()
+    },
+    apiRequests: readAudit,
+    async [Symbol.asyncDispose]() {
+      await authority[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function startLocal(say: (text: string) => void): Promise<void> {
+  await ensureBinaries(undefined, say)
+  await cluster.clusterUp({ onProgress: say })
+  const image = await ensureImage({ say })
+  await cluster.loadImage(image.tar)
+}
+
+/** Installs or upgrades the chart with the image of this tree, and waits for both replicas. */
+async function installChart(access: readonly string[], say: (text: string) => void): Promise<void> {
+  const image = await ensureImage({ say })
+  const [repository, tag] = [image.ref.slice(0, image.ref.lastIndexOf(':')), image.ref.slice(image.ref.lastIndexOf(':') + 1)]
+  const connection = access.flatMap((arg) => (arg === '--context' ? ['--kube-context'] : [arg]))
+  say('installing the chart …')
+  await runCommand(
+    [
+      ...[
+        binary('helm'),
+        ...connection,
+        'upgrade',
+        '--install',
+        'mtafleet',
+        'charts/mtafleet',
+        '--namespace',
+        OPERATOR_NAMESPACE,
+        '--create-namespace',
+      ],
+      ...[
+        '--set',
+        `image.repository=${repository}`,
+        '--set-string',
+        `image.tag=${tag}`,
+        '--set',
+        'image.pullPolicy=IfNotPresent',
+        '--wait',
+        '--timeout',
+        '180s',
+      ],
+    ],
+    { timeoutMillis: 240_000 },
+  )
+}
+
+async function loadOtherImage(say: (text: string) => void): Promise<string> {
+  const image = await ensureImage({ tag: 'next', say })
+  await cluster.loadImage(image.tar)
+  return image.ref
+}
+
+/** The audit log of the local API server; one JSON event a line, written when the request is complete. */
+async function readAudit(from: number, to: number): Promise<ApiRequest[]> {
+  type Event = {
+    stage: string
+    verb: string
+    user?: { username?: string }
+    objectRef?: { resource?: string; subresource?: string; name?: string }
+    requestReceivedTimestamp: string
+  }
+  const wanted = (at: number): boolean => at >= from && at <= to
+  const lines = await waitFor('the audit log', async () => (await readFile(cluster.auditLogPath(), 'utf8')).split('\n'))
+  return lines
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Event)
+    .filter((event) => event.stage === 'ResponseComplete' || event.stage === 'ResponseStarted')
+    .map((event) => ({
+      user: event.user?.username ?? '',
+      verb: event.verb,
+      resource: [event.objectRef?.resource, event.objectRef?.subresource].filter(Boolean).join('/'),
+      name: event.objectRef?.name ?? '',
+      at: Date.parse(event.requestReceivedTimestamp),
+    }))
+    .filter((request) => wanted(request.at))
+}

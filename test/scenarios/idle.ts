@@ -1,0 +1,33 @@
+import { mustEqual, type Scenario } from './scenario.ts'
+
+const IDLE_SECONDS = Number(process.env['MTAFLEET_IDLE_SECONDS'] ?? 60)
+
+export const scenario: Scenario = {
+  name: 'idle',
+  promise: 'at rest operator and agents write nothing and list nothing; only the leader lease is renewed',
+  needs: 'local',
+  async run(stage) {
+    await stage.deploy('resting', { nodes: [1, 2, 3], primaries: 3 })
+    const report = await (await stage.load('resting', { count: 60, connections: 3, domains: ['plain.example'] })).finished()
+    await stage.allArrived('resting', report)
+    await stage.waitFor('the last status of the load to be written', 60_000, async () => (await stage.queuedMessages('resting')) === 0)
+    // Numbers are reported at most every 10 s: what the load left to say is said within that.
+    await stage.pass(15)
+    const from = Date.now()
+    await stage.pass(IDLE_SECONDS)
+    const requests = await stage.apiRequests(from, Date.now())
+    const mine = requests.filter(
+      (one) => one.user.startsWith(`system:serviceaccount:${stage.operatorNamespace}:`) || one.user.includes(`:${stage.namespace}:`),
+    )
+    const writes = mine.filter((one) => ['create', 'update', 'patch', 'delete', 'deletecollection'].includes(one.verb))
+    const leases = writes.filter((one) => one.resource === 'leases')
+    const others = writes.filter((one) => one.resource !== 'leases').map((one) => `${one.user} ${one.verb} ${one.resource} ${one.name}`)
+    mustEqual('writes other than the leader lease', others, [])
+    mustEqual(
+      'lists',
+      mine.filter((one) => one.verb === 'list').map((one) => `${one.user} ${one.resource}`),
+      [],
+    )
+    return { idleSeconds: IDLE_SECONDS, leaseRenewals: leases.length, otherWrites: others.length }
+  },
+}

@@ -1,0 +1,42 @@
+import { writeFile } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import { playScenarios } from './run.ts'
+import { SCENARIOS } from './scenarios.ts'
+import { openFleet } from './fleet.ts'
+
+/** `npm run scenario -- NAME… [--all] [--list] [--json FILE] [--context NAME [--kubeconfig FILE]]` */
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    all: { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
+    json: { type: 'string' },
+    context: { type: 'string' },
+    kubeconfig: { type: 'string' },
+  },
+})
+
+if (values.list) {
+  for (const scenario of SCENARIOS) console.log(`${scenario.name.padEnd(24)} ${scenario.needs.padEnd(6)} ${scenario.promise}`)
+} else {
+  const unknown = positionals.filter((name) => !SCENARIOS.some((scenario) => scenario.name === name))
+  const chosen = SCENARIOS.filter((scenario) => values.all || positionals.includes(scenario.name))
+  const unfit =
+    values.context === undefined ? [] : chosen.filter((scenario) => scenario.needs === 'local' && positionals.includes(scenario.name))
+  if (unknown.length > 0 || chosen.length === 0) {
+    console.error(`must name scenarios of --list, or --all; ${unknown.length > 0 ? `there is no ${unknown.join(', ')}` : 'none was named'}`)
+    process.exitCode = 2
+  } else if (unfit.length > 0) {
+    console.error(`${unfit.map((one) => one.name).join(', ')}: makes faults that only the local cluster can make; leave --context out`)
+    process.exitCode = 2
+  } else {
+    const playable = values.context === undefined ? chosen : chosen.filter((scenario) => scenario.needs === 'any')
+    await using fleet = await openFleet({ context: values.context, kubeconfig: values.kubeconfig, say: console.log })
+    const played = await playScenarios(playable, fleet, console.log)
+    if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(played, null, 2)}\n`)
+    const failed = played.filter((one) => one.result === 'failed')
+    console.log(`\n${played.length - failed.length} passed, ${failed.length} failed`)
+    process.exitCode = failed.length > 0 ? 1 : 0
+  }
+}
