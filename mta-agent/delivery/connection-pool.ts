@@ -3,6 +3,7 @@ import type { Millis } from '../queue/queue-store.ts'
 import { type Connection, openConnection, type OpenFailure } from './connection.ts'
 import type { DeliveryMetrics, SmtpTimeouts } from './ports.ts'
 import type { Route } from './route.ts'
+import { WireFailed } from './wire.ts'
 
 /**
  * Open sessions, by route, for use after use. It must never give out a session that is not quiet, hold one longer than told, or keep
@@ -176,15 +177,26 @@ export class ConnectionPool {
 
   /** QUIT, and the reply is waited for a little: servers count sessions that end without as broken. */
   #quit(entry: Entry): void {
+    const closing = this.#sayQuit(entry).finally(() => this.#closing.delete(closing))
+    this.#closing.add(closing)
+  }
+
+  async #sayQuit(entry: Entry): Promise<void> {
     const { wire } = entry.connection
-    const quit = async (): Promise<void> => {
+    const { cutOff, timeouts } = this.#options
+    const stop = (): void => wire.close()
+    if (cutOff.aborted) stop()
+    cutOff.addEventListener('abort', stop, { once: true })
+    try {
       wire.send('QUIT\r\n')
+      await wire.read(timeouts.close)
+    } catch (error) {
       // Only the session is at stake, and it is over: how it ended changes nothing.
-      await wire.read(this.#options.timeouts.close).catch(() => undefined)
+      if (!(error instanceof WireFailed)) throw error
+    } finally {
+      cutOff.removeEventListener('abort', stop)
       this.#gone(entry)
     }
-    const closing = quit().finally(() => this.#closing.delete(closing))
-    this.#closing.add(closing)
   }
 
   #gone(entry: Entry): void {

@@ -92,7 +92,7 @@ export type SmtpTimeouts = {
 export type Scheduler = AsyncDisposable & {
   /** Works by what settings() answers now: wakes, and closes idle connections of source addresses that are gone. */
   reconfigure(): void
-  /** No new transactions begin, running ones finish, connections close. After graceMillis what still runs is cut off. Once. */
+  /** No new transactions begin, running ones finish, connections close. After graceMillis what still runs is cut off. May be called again, to make it sooner. */
   stop(graceMillis: Millis): Promise<void>
   /** Deliveries being attempted or recorded now. */
   inFlight(): number

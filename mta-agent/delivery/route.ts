@@ -1,4 +1,4 @@
-import ipaddr from 'ipaddr.js'
+import { isIP } from 'node:net'
 import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
 import type { Domain } from '../domain/envelope.ts'
 import type { SourceAddress } from '#crds/mta-instance.ts'
@@ -111,8 +111,8 @@ export function planRoutes(domain: string, hosts: readonly Host[], sources: read
 
 /** 4 or 6; 0 for what is no address. */
 export function familyOf(address: string): 0 | 4 | 6 {
-  if (!ipaddr.isValid(address)) return 0
-  return ipaddr.parse(address).kind() === 'ipv4' ? 4 : 6
+  const family = isIP(address)
+  return family === 4 || family === 6 ? family : 0
 }
 
 type BounceReason = Extract<DeliveryOutcome, { kind: 'bounced' }>['because']

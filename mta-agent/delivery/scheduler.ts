@@ -42,6 +42,9 @@ export function openScheduler(options: SchedulerOptions): Scheduler {
 
 /** How many expired deliveries are returned in one pass. */
 const EXPIRED_AT_ONCE = 50
+/** The shortest sleep. Whatever happens in the process wakes the loop at once; only the clock is late by so much. */
+const WITHHELD_MILLIS = 50
+
 /** How long an expired message waits for its last attempt: a delivery that can be attempted is, at its deadline. */
 const patienceOf = ({ queue }: DeliverySettings): Millis => Math.min(10 * MINUTE, queue.maxAgeSeconds * 100)
 
@@ -97,9 +100,13 @@ class RunningScheduler implements Scheduler {
     this.#wake()
   }
 
-  stop(graceMillis: Millis): Promise<void> {
-    this.#stopped ??= this.#stop(graceMillis)
-    return this.#stopped
+  async stop(graceMillis: Millis): Promise<void> {
+    const timer = setTimeout(() => this.#cutOff.abort(), graceMillis)
+    try {
+      await (this.#stopped ??= this.#finish())
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   inFlight(): number {
@@ -163,8 +170,9 @@ class RunningScheduler implements Scheduler {
     const times = [nextDue, this.#destinationGates.nextOpening(now), this.#sources.nextTrial(now), this.#expiryDue].filter(
       (at) => at !== undefined,
     )
+    // What is due and was not given is withheld (no attempt could be recorded on a full disk): asking again at once would spin.
     // setTimeout takes at most 2^31 - 1 ms, and fires at once above.
-    const wait = Math.min(Math.max(0, Math.min(...times) - now), 3_600_000)
+    const wait = Math.min(Math.max(WITHHELD_MILLIS, Math.min(...times) - now), 3_600_000)
     this.#timer = setTimeout(() => this.#wake(), wait)
   }
 
@@ -340,17 +348,12 @@ class RunningScheduler implements Scheduler {
     if (report !== undefined) this.#options.log.info({ queueId, recipient: report.envelope.recipients[0]?.address }, 'report queued')
   }
 
-  async #stop(graceMillis: Millis): Promise<void> {
+  async #finish(): Promise<void> {
     if (this.#state === 'running') this.#state = 'stopping'
     this.#options.signal.removeEventListener('abort', this.#onAbort)
     clearTimeout(this.#timer)
-    const timer = setTimeout(() => this.#cutOff.abort(), graceMillis)
-    try {
-      await Promise.all(this.#running)
-      await this.#pool.closeIdle()
-    } finally {
-      clearTimeout(timer)
-    }
+    await Promise.all(this.#running)
+    await this.#pool.closeIdle()
   }
 }
 

@@ -74,6 +74,7 @@ export class Wire {
 
   /** Pieces leave in one packet when they fit. Does not wait: the reply that follows does. */
   send(...pieces: readonly (string | Buffer)[]): void {
+    if (this.#failure !== undefined) return
     this.#socket.cork()
     for (const piece of pieces) this.#socket.write(piece)
     this.#socket.uncork()
