@@ -34,7 +34,7 @@ export async function openLmdbQueueStore(options: LmdbStoreOptions): Promise<Log
 type Bytes = Database<Buffer, Buffer>
 
 /** Locked before the first read, and until the last write is done. */
-function openTables(directory: string): Tables {
+export function openTables(directory: string): Tables {
   using opening = new DisposableStack()
   const lock = opening.use(lockDirectory(directory))
   const root = openRoot(directory)

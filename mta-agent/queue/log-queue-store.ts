@@ -2,18 +2,9 @@ import { formatQueueId, type QueueId } from '../domain/queue-id.ts'
 import { Batch } from './batch.ts'
 import { decodeDeliveryRow, type DeliveryRow } from './delivery-row.ts'
 import { RoomMeter, type DiskSpace } from './disk-room.ts'
+import { deliveriesOf, expiredMessages } from './expired-messages.ts'
 import { GroupCommit, type CommitResult } from './group-commit.ts'
-import {
-  deliveryKey,
-  queueIdKey,
-  readDeliveryKey,
-  readQueueIdKey,
-  readScheduleKey,
-  scheduleKey,
-  SENTINEL,
-  sequenceKey,
-  type DeliveryName,
-} from './keys.ts'
+import { deliveryKey, queueIdKey, readScheduleKey, scheduleKey, sequenceKey, type DeliveryName } from './keys.ts'
 import { decodeLogEntry, messageOf, readEntryHead, type LogEntry, type Mark } from './log-entry.ts'
 import { DEFAULT_LOG_KEEPING, planTrim, type LogKeeping } from './log-trimming.ts'
 import { decodeMessage, describeMessage, type MessageRecord } from './message-record.ts'
@@ -154,8 +145,8 @@ class TableQueueStore implements LogQueueStore {
   takeExpired(acceptedBefore: Millis, limit: number): readonly Delivery[] {
     if (this.#commits.isStuck()) return []
     const taken: Delivery[] = []
-    for (const queueId of this.#expiredMessages(acceptedBefore)) {
-      for (const name of this.#deliveriesOf(queueId)) {
+    for (const queueId of expiredMessages(this.#tables, acceptedBefore)) {
+      for (const name of deliveriesOf(this.#tables, queueId)) {
         if (taken.length === limit) return taken
         const row = this.#readRow(name)
         const key = scheduleKey({ ...name, dueAt: row.dueAt })
@@ -163,36 +154,6 @@ class TableQueueStore implements LogQueueStore {
       }
     }
     return taken
-  }
-
-  /**
-   * Queue ids follow the order of acceptance closely, not exactly: a slow client's message was stamped before it was stored. So the walk
-   * ends only after some that are young enough.
-   */
-  *#expiredMessages(acceptedBefore: Millis): Generator<QueueId> {
-    let young = 0
-    let after: Buffer | undefined
-    for (;;) {
-      const rows = this.#tables.range('messages', { ...(after && { after }), limit: EXPIRED_SLICE })
-      for (const { key, value } of rows) {
-        const queueId = readQueueIdKey(key)
-        if (decodeMessage(value, `messages ${queueId}`).acceptedAt < acceptedBefore) yield queueId
-        else if (++young === EXPIRED_LOOKAHEAD) return
-      }
-      if (rows.length < EXPIRED_SLICE) return
-      after = rows.at(-1)!.key
-    }
-  }
-
-  *#deliveriesOf(queueId: QueueId): Generator<DeliveryName> {
-    let after = queueIdKey(queueId)
-    const end = Buffer.concat([after, SENTINEL])
-    for (;;) {
-      const keys = this.#tables.keys('deliveries', { after, end, limit: EXPIRED_SLICE })
-      yield* keys.map(readDeliveryKey)
-      if (keys.length < EXPIRED_SLICE) return
-      after = keys.at(-1) as Buffer<ArrayBuffer>
-    }
   }
 
   #readRow(name: DeliveryName): DeliveryRow {
@@ -438,8 +399,6 @@ class TableQueueStore implements LogQueueStore {
 }
 
 const NEARLY_NOTHING_BYTES = 2 ** 20
-const EXPIRED_SLICE = 100
-const EXPIRED_LOOKAHEAD = 100
 
 function succeeds(action: () => void, failed: (error: unknown) => void): boolean {
   try {

@@ -39,8 +39,9 @@ export function seal(kind: RecordKind, ...parts: readonly Uint8Array[]): Buffer 
 
 /** The payload, as a view of the record. Throws CorruptRecord. */
 export function unseal(kind: RecordKind, record: Buffer, where: string): Buffer {
-  const found = kindOf(record, where)
-  if (found !== kind) throw new CorruptRecord(where, `a record of kind ${kind}`, `of kind ${found}`)
+  if (record[1] !== KINDS[kind] || record[0] !== FORMAT_VERSION || record.length < HEADER_BYTES) {
+    throw new CorruptRecord(where, `a record of kind ${kind}`, `of kind ${kindOf(record, where)}`)
+  }
   const stated = record.readUInt32BE(2)
   const actual = checksumOf(record)
   if (stated !== actual) throw new CorruptRecord(where, `of checksum ${hex(stated)}`, hex(actual))
@@ -51,10 +52,12 @@ export function unseal(kind: RecordKind, record: Buffer, where: string): Buffer 
 export function kindOf(record: Buffer, where: string): RecordKind {
   if (record.length < HEADER_BYTES) throw new CorruptRecord(where, `at least ${HEADER_BYTES} bytes`, `${record.length}`)
   if (record[0] !== FORMAT_VERSION) throw new CorruptRecord(where, `of format version ${FORMAT_VERSION}`, `${record[0]}`)
-  const found = Object.entries(KINDS).find(([, number]) => number === record[1])
-  if (!found) throw new CorruptRecord(where, 'of a known kind', `${record[1]}`)
-  return found[0] as RecordKind
+  const kind = BY_NUMBER.get(record[1]!)
+  if (!kind) throw new CorruptRecord(where, 'of a known kind', `${record[1]}`)
+  return kind
 }
+
+const BY_NUMBER: ReadonlyMap<number, RecordKind> = new Map(Object.entries(KINDS).map(([kind, number]) => [number, kind as RecordKind]))
 
 const checksumOf = (record: Buffer): number => crc32(record.subarray(HEADER_BYTES), record[1]!)
 const hex = (number: number): string => number.toString(16).padStart(8, '0')
