@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -21,6 +21,7 @@ const REPOSITORY = 'localhost/mtafleet'
 const BASE = 'localhost/mtafleet-base'
 /** A new number makes a new base; its packages are Debian's of the day. */
 const BASE_VERSION = 1
+const OLDER_KEPT = 3
 const BUILDAH = ['buildah', '--storage-driver', 'vfs'] as const
 
 const cache = (...path: readonly string[]) =>
@@ -136,10 +137,13 @@ async function pushArchive(ref: string, tar: string): Promise<void> {
   await runCommand([...BUILDAH, 'rmi', ref])
 }
 
+/** Some are left: another work tree, or a scenario that goes back to what ran before, may be using one of them. */
 async function dropOlder(tag: string, keep: string): Promise<void> {
-  for (const name of await readdir(cache())) {
-    if (name.startsWith(`mtafleet-${tag}-`) && name.endsWith('.tar') && cache(name) !== keep) await rm(cache(name), { force: true })
-  }
+  const names = (await readdir(cache())).filter(
+    (name) => name.startsWith(`mtafleet-${tag}-`) && name.endsWith('.tar') && cache(name) !== keep,
+  )
+  const aged = await Promise.all(names.map(async (name) => ({ name, at: (await stat(cache(name))).mtimeMs })))
+  for (const { name } of aged.toSorted((a, b) => b.at - a.at).slice(OLDER_KEPT)) await rm(cache(name), { force: true })
 }
 
 async function contentHash(): Promise<string> {
