@@ -70,6 +70,18 @@ describe('the chart', () => {
     })
   })
 
+  test.each([
+    ['None', []],
+    ['PodMonitor', ['PodMonitor mtafleet-operator']],
+    ['ServiceMonitor', ['Service mtafleet-operator-metrics', 'ServiceMonitor mtafleet-operator']],
+  ])('is scraped by %s', async (monitor, expected) => {
+    const objects = await render([`metrics.monitor="${monitor}"`])
+    const names = objects
+      .filter(({ kind }) => kind.endsWith('Monitor') || kind === 'Service')
+      .map(({ kind, metadata }) => `${kind} ${metadata.name}`)
+    expect(names.toSorted()).toEqual(expected)
+  })
+
   test('tells what comes next', async () => {
     const said = await helm([
       'install',
@@ -220,6 +232,9 @@ test('uninstalling takes the operator away and leaves the streams', async () => 
   expect(await ask(['get', 'deployment', '--namespace', 'mtafleet-system', '--output=jsonpath={.items[*].spec.replicas}'])).toBe('3')
   await helm(['uninstall', 'mtafleet', ...scope])
   expect(await ask(['get', 'deployment', '--all-namespaces', '--output=name'])).toBe('')
+  expect(await ask(['get', 'stream', '--all-namespaces', '--output=name'])).toBe('sendingstream.mtafleet.io/password-resets\n')
+  // The definitions that stayed are taken up again.
+  await helm(['install', 'mtafleet', CHART, ...scope])
   expect(await ask(['get', 'stream', '--all-namespaces', '--output=name'])).toBe('sendingstream.mtafleet.io/password-resets\n')
 })
 

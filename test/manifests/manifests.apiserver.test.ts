@@ -87,6 +87,43 @@ describe('what is wrong is refused, and the message says what must be and what w
   })
 })
 
+describe('the policies leave the cluster its own work', () => {
+  const OPERATOR = 'system:serviceaccount:mtafleet-system:mtafleet-operator'
+  const CONTROLLERS = ['generic-garbage-collector', 'namespace-controller'].map((name) => `system:serviceaccount:kube-system:${name}`)
+  const documents = (name: string): readonly string[] => readCases('wrong').find((one) => one.name === name)!.documents
+
+  beforeAll(async () => {
+    await call(['create', 'namespace', 'cluster-work'])
+    await apply(scopeOf('cluster-work', OPERATOR), documents('instance-made-by-a-person')[0]!)
+    for (const document of documents('pool-deleted-while-in-use').slice(0, 2)) await apply(scopeOf('cluster-work', undefined), document)
+  })
+
+  test.each([...CONTROLLERS, 'system:kube-controller-manager', OPERATOR])('%s may delete an MTAInstance', async (user) => {
+    const argv = [...scopeOf('cluster-work', user), 'delete', '--dry-run=server', 'mtai', 'password-resets-0-a']
+    expect(await refusal(call, argv)).toBeUndefined()
+  })
+
+  test('a namespace goes with the pools that are in use in it', async () => {
+    const argv = ['delete', '--dry-run=server', 'ipp', 'transactional']
+    expect(await refusal(call, [...scopeOf('cluster-work', CONTROLLERS[1]), ...argv])).toBeUndefined()
+    expect(
+      await waitFor('the refusal', () => refusal(call, [...scopeOf('cluster-work', 'jane'), ...argv]), { timeoutMillis: 10_000 }),
+    ).toContain('must stay while SendingStream')
+  })
+
+  test('an agent reports, and whoever removes the operator can remove its finalizers', async () => {
+    const patch = (value: object, ...argv: readonly string[]): Promise<string | undefined> =>
+      refusal(call, [
+        ...[...scopeOf('cluster-work', 'jane'), 'patch', 'mtai', 'password-resets-0-a', '--type=merge', ...argv],
+        `--patch=${JSON.stringify(value)}`,
+      ])
+    expect(await patch({ status: { podName: 'password-resets-0-a' } }, '--subresource=status')).toBeUndefined()
+    expect(await patch({ metadata: { finalizers: ['mtafleet.io/drain'] } })).toBeUndefined()
+    expect(await patch({ metadata: { finalizers: null } })).toBeUndefined()
+    expect(await patch({ spec: { mode: 'Hold' } })).toContain('must be written by the operator alone, was UPDATE by "jane"')
+  })
+})
+
 describe('kubectl', () => {
   test.each([
     ['sendingstream.spec', ['What the stream shall be.', 'poolRef\t<Object> -required-', 'Cannot change.']],
