@@ -3,14 +3,18 @@ import type { MTAInstance, SourceAddress } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
 import { rivalPools } from './accept-pool.ts'
 import { placeInstance, type Place, type Site } from './place-instance.ts'
-import { byText, type FleetSnapshot, findObject, formatName, podOf } from './snapshot.ts'
+import { byText, type FleetSnapshot, findObject, formatName } from './snapshot.ts'
 import { placeOfVolume } from './volumes.ts'
 
 /**
  * Which instance sends from which source address. Two rules that must never break: an address is one instance's, and an instance has addresses
  * of one node. Sticky: an address that is bound moves only when another instance of its node would have less than its share, for
- * a move costs its warm connections. An address is given on only when nobody may use it any more: it must have left the donor's spec, and then
- * what the donor's agent says it uses; that takes two plans, and the world in between.
+ * a move costs its warm connections.
+ *
+ *   bound ──agent works by this spec──▶ taken out of the spec ──agent lists it no more──▶ free ──▶ bound to another
+ *
+ * An address is taken away only while the agent works by the newest spec, so that the list which it has reported by then holds every address
+ * that it may use; and it is given on only when it is in nobody's spec and in nobody's list. That takes several plans, and the world in between.
  */
 
 /** An instance that is to have addresses. */
@@ -39,7 +43,7 @@ export type Assignment = {
   readonly shortage?: { readonly reason: Shortage; readonly message: string }
 }
 
-type Party = Claimant & { readonly nodeName: string; readonly held: readonly string[] }
+type Party = Claimant & { readonly nodeName: string; readonly held: readonly string[]; readonly releases: boolean }
 
 /** The assignment of every claimant, by name. */
 export function planAssignments(
@@ -53,23 +57,48 @@ export function planAssignments(
   const parties = claimants.flatMap((claimant): Party[] => {
     const place = places.get(claimant.name)
     if (place?.kind !== 'node') return []
-    return [{ ...claimant, nodeName: place.nodeName, held: heldOn(claimant.instance, pool, place.nodeName) }]
+    const held = heldOn(claimant.instance, pool, place.nodeName)
+    return [{ ...claimant, nodeName: place.nodeName, held, releases: mayRelease(fleet, claimant.instance) }]
   })
   const given = new Map<string, readonly string[]>()
   for (const nodeName of new Set(parties.map((party) => party.nodeName))) {
     const here = parties.filter((party) => party.nodeName === nodeName)
     for (const [name, addresses] of shareNode(fleet, pool, here, users)) given.set(name, addresses)
   }
-  const hostNames = new Map(pool.spec.addresses.map((entry) => [entry.address, entry.hostName]))
   return new Map(
     claimants.map((claimant) => {
       const place = places.get(claimant.name)
-      const addresses = (given.get(claimant.name) ?? []).map((address) => ({ address, hostName: hostNames.get(address) ?? '' }))
+      const addresses = [
+        ...named(pool, given.get(claimant.name) ?? []),
+        ...overdue(fleet, claimant.instance, given.get(claimant.name) ?? []),
+      ]
       const nodeName = place?.kind === 'node' ? place.nodeName : undefined
       if (addresses.length > 0) return [claimant.name, { nodeName, addresses }] as const
       return [claimant.name, { nodeName, addresses, shortage: explainShortage(fleet, pool, place, users) }] as const
     }),
   )
+}
+
+/** With the host names that the pool gives them now. */
+const named = (pool: IPPool, addresses: readonly string[]): readonly SourceAddress[] => {
+  const hostNames = new Map(pool.spec.addresses.map((entry) => [entry.address, entry.hostName]))
+  return addresses.map((address) => ({ address, hostName: hostNames.get(address) ?? '' }))
+}
+
+/** What the instance would lose now, but its agent is not ready to be told. */
+const overdue = (fleet: FleetSnapshot, instance: MTAInstance | undefined, given: readonly string[]): readonly SourceAddress[] =>
+  instance === undefined || mayRelease(fleet, instance) ? [] : instance.spec.addresses.filter(({ address }) => !given.includes(address))
+
+/**
+ * Whether addresses may be taken out of the spec: the agent works by it and has said so, or there never was an agent. Otherwise one may be in use
+ * that is not in the agent's list yet, and would be in neither.
+ */
+export function mayRelease(fleet: FleetSnapshot, instance: MTAInstance | undefined): boolean {
+  if (instance === undefined) return true
+  const { generation = 0 } = instance.metadata
+  const { agent } = instance.status ?? {}
+  if (agent === undefined) return findObject(fleet.pods, instance.metadata.namespace, instance.metadata.name) === undefined
+  return (agent.observedGeneration ?? 0) >= generation
 }
 
 /** A node for every claimant: the one it has, or the best one for it; those before it are already there. */
@@ -96,6 +125,7 @@ function placeAll(fleet: FleetSnapshot, stream: SendingStream, pool: IPPool, cla
 /** An instance leaves its node only when the node has nothing for it and its mail is not there. */
 function mustStay(fleet: FleetSnapshot, pool: IPPool, instance: MTAInstance | undefined, nodeName: string): boolean {
   if (instance === undefined) return false
+  if (!mayRelease(fleet, instance)) return true
   const volume = placeOfVolume(fleet, instance.metadata.namespace, instance.metadata.name)
   if (volume.kind === 'bound') return volume.nodes.has(nodeName)
   return pool.spec.addresses.some((entry) => entry.nodeName === nodeName) && findObject(fleet.nodes, undefined, nodeName) !== undefined
@@ -119,24 +149,21 @@ const heldOn = (instance: MTAInstance | undefined, pool: IPPool, nodeName: strin
   return pool.spec.addresses.filter((entry) => entry.nodeName === nodeName && bound.has(entry.address)).map((entry) => entry.address)
 }
 
-/** Address → the instances that may open connections from it: by their spec, or by what their agent has not yet let go. */
+/**
+ * Address → the instances that may open connections from it: by their spec, or by what their agent has not yet let go. What an agent said last
+ * counts even when its Pod is gone: the next one may start from the document that is kept on the volume.
+ */
 type Users = ReadonlyMap<string, ReadonlySet<string>>
 
 export function usersOfAddresses(fleet: FleetSnapshot): Users {
   const users = new Map<string, Set<string>>()
   for (const instance of fleet.instances) {
-    const listed = mayStillRun(fleet, instance) ? (instance.status?.agent?.addresses ?? []) : []
+    const listed = instance.status?.agent?.addresses ?? []
     for (const address of [...instance.spec.addresses.map((entry) => entry.address), ...listed]) {
       users.set(address, (users.get(address) ?? new Set()).add(formatName(instance)))
     }
   }
   return users
-}
-
-/** A Pod that is gone, or has not started yet, has no process: what its agent said last was said by one that has ended. */
-const mayStillRun = (fleet: FleetSnapshot, instance: MTAInstance): boolean => {
-  const pod = podOf(fleet, instance)
-  return pod !== undefined && pod.status?.phase !== 'Pending'
 }
 
 /** IPv4 and IPv6 are shared out separately, so that everyone can reach both halves of the world. */
@@ -159,7 +186,7 @@ const isAvailable = (fleet: FleetSnapshot, pool: IPPool, entry: PoolAddress, par
 
 function shareFamily(available: readonly string[], parties: readonly Party[], users: Users): ReadonlyMap<string, readonly string[]> {
   const quotas = quotasOf(available.length, parties)
-  const shares = new Map(parties.map(({ name, held }) => [name, [...held.slice(0, quotas.get(name) ?? 0)]]))
+  const shares = new Map(parties.map(({ name, held, releases }) => [name, releases ? held.slice(0, quotas.get(name) ?? 0) : [...held]]))
   const bound = new Set([...shares.values()].flat())
   for (const address of available.filter((one) => !bound.has(one))) {
     const [neediest] = parties
@@ -212,7 +239,8 @@ function explainShortage(
     return { reason: 'AddressConflict', message: `every address on node '${nodeName}' is named by another pool too: ${rivals.join(', ')}` }
   }
   const inUse = entries.map(({ address }) => `${address} by ${[...(users.get(address) ?? ['nobody'])].toSorted().join(', ')}`)
-  return { reason: 'AddressesInUse', message: `the addresses on node '${nodeName}' are still in use: ${inUse.join('; ')}` }
+  const message = `waiting until the agents on node '${nodeName}' have let go: ${inUse.join('; ')}`
+  return { reason: 'AddressesInUse', message }
 }
 
 export const familyOf = (address: string): 4 | 6 => (address.includes(':') ? 6 : 4)

@@ -19,9 +19,9 @@ export function planEvents(
   return TOLD.flatMap((type): EventNote[] => {
     const [was, is] = [findCondition(before, type), findCondition(after, type)]
     if (is === undefined || isAsBefore(was, is)) return []
-    // The summary repeats what a specific condition has said in the same breath.
-    if (type === 'Ready' && is.status !== 'True' && isToldBy(after, before, is.reason)) return []
     const isWorse = is.status !== 'True' && (isStalled || was?.status === 'True')
+    // On the way up the reason changes every second; and the summary repeats what a specific condition has just said.
+    if (type === 'Ready' && is.status !== 'True' && (!isWorse || isToldBy(after, before, is.reason))) return []
     return [{ regarding, type: isWorse ? 'Warning' : 'Normal', reason: is.reason, action: 'Reconcile', note: is.message || is.reason }]
   })
 }

@@ -3,7 +3,7 @@ import type { MTAInstance, MTAInstanceSpec } from '#crds/mta-instance.ts'
 import type { SendingStream, SendingStreamStatus } from '#crds/sending-stream.ts'
 import { judgePool, type PoolVerdict } from './accept-pool.ts'
 import { allocatePorts, type PortParty, type Ports } from './allocate-ports.ts'
-import { type Assignment, type Claimant, planAssignments } from './assign-addresses.ts'
+import { type Assignment, type Claimant, mayRelease, planAssignments } from './assign-addresses.ts'
 import { type Change, type EventNote, type Manifest, refTo, setFinalizers } from './change.ts'
 import { isCovered, isSame } from './diff.ts'
 import { formatMessages, hasNoVolume, isEmpty, messagesIn } from './drained.ts'
@@ -225,12 +225,13 @@ function assignAll(
       }))
     return planAssignments(fleet, stream, verdict.pool, claimants)
   }
+  const keeps = (instance: MTAInstance) => verdict.because === 'PoolNotFound' || !mayRelease(fleet, instance)
   const existing = roster.flatMap(({ instance }) => instance ?? [])
   return new Map(
-    existing.map(({ metadata, spec }) => [
-      metadata.name,
-      { nodeName: spec.nodeName, addresses: verdict.because === 'PoolNotFound' ? spec.addresses : [] },
-    ]),
+    existing.map((instance) => {
+      const { nodeName, addresses } = instance.spec
+      return [instance.metadata.name, { nodeName, addresses: keeps(instance) ? addresses : [] }]
+    }),
   )
 }
 

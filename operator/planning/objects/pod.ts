@@ -1,5 +1,6 @@
 import { ANNOTATIONS, LABELS } from '#crds/group.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
+import { POD_ENVIRONMENT } from '#agent/contract/pod-environment.ts'
 import type { Manifest } from '../change.ts'
 import { hashOf } from '../diff.ts'
 import { agentName, claimName, instanceLabels, ownedBy } from './metadata.ts'
@@ -20,6 +21,8 @@ const USER = 65532
 const DEFAULT_REQUESTS = { cpu: '100m', memory: '128Mi' }
 /** Time to finish the transactions under way: a final reply may take long, but not accepting mail costs too. */
 const TERMINATION_GRACE_SECONDS = 60
+/** Of those, what closing the queue may take after the last transaction has ended. */
+const CLOSING_SECONDS = 10
 
 export function buildPod(instance: MTAInstance, defaultImage: string): Manifest {
   const spec = buildPodSpec(instance, defaultImage)
@@ -85,7 +88,7 @@ function buildContainer(instance: MTAInstance, defaultImage: string) {
     image: agent.image ?? defaultImage,
     imagePullPolicy: 'IfNotPresent',
     args: ['agent'],
-    env: ENVIRONMENT,
+    env: buildEnvironment(instance),
     // Named, so that a Service finds the right number on each Pod; declared, so that the scheduler sees collisions.
     ports: [
       { name: 'submission', containerPort: ports.submission, hostPort: ports.submission, protocol: 'TCP' },
@@ -112,12 +115,13 @@ function buildContainer(instance: MTAInstance, defaultImage: string) {
 const fromField = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } })
 
 /** The Pod is named like its instance. */
-const ENVIRONMENT = [
-  fromField('INSTANCE_NAMESPACE', 'metadata.namespace'),
-  fromField('INSTANCE_NAME', 'metadata.name'),
-  fromField('POD_IP', 'status.podIP'),
-  fromField('POD_UID', 'metadata.uid'),
-  fromField('NODE_NAME', 'spec.nodeName'),
+const buildEnvironment = ({ metadata }: MTAInstance) => [
+  fromField(POD_ENVIRONMENT.namespace, 'metadata.namespace'),
+  fromField(POD_ENVIRONMENT.name, 'metadata.name'),
+  { name: POD_ENVIRONMENT.uid, value: metadata.uid ?? '' },
+  { name: POD_ENVIRONMENT.queueDirectory, value: DIRECTORIES.queue },
+  fromField(POD_ENVIRONMENT.podAddress, 'status.podIP'),
+  { name: POD_ENVIRONMENT.graceSeconds, value: String(TERMINATION_GRACE_SECONDS - CLOSING_SECONDS) },
 ]
 
 const onAdmin = (instance: MTAInstance, path: string) => ({ host: '127.0.0.1', port: instance.spec.ports.admin, path, scheme: 'HTTP' })
