@@ -68,6 +68,8 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => inte
 try {
   await main(parseCommand(process.argv.slice(2)), interrupted.signal)
 } catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  // What failed after an interruption failed because of it.
+  const cause: unknown = interrupted.signal.aborted ? interrupted.signal.reason : error
+  process.stderr.write(`${cause instanceof Error ? cause.message : String(cause)}\n`)
   process.exitCode = 1
 }
