@@ -71,6 +71,15 @@ describe('the chart', () => {
   })
 
   test.each([
+    ['its version', [], 'mtafleet:0.1.0'],
+    ['a tag', ['image.repository="registry.example/mail/mtafleet"', 'image.tag="dev-1"'], 'registry.example/mail/mtafleet:dev-1'],
+    ['a digest', ['image.tag="dev-1"', `image.digest="sha256:${'0'.repeat(64)}"`], `mtafleet@sha256:${'0'.repeat(64)}`],
+  ])('takes the image by %s, for operator and agents', async (_, sets, image) => {
+    const text = JSON.stringify(find(await render(sets), 'Deployment', 'mtafleet-operator'))
+    expect([text.includes(`"image":"${image}"`), text.includes(`{"name":"AGENT_IMAGE","value":"${image}"}`)]).toEqual([true, true])
+  })
+
+  test.each([
     ['None', []],
     ['PodMonitor', ['PodMonitor mtafleet-operator']],
     ['ServiceMonitor', ['Service mtafleet-operator-metrics', 'ServiceMonitor mtafleet-operator']],
@@ -108,7 +117,9 @@ describe('wrong values are refused with clear words', () => {
     ['metrics.enabled=true', "additional properties 'enabled' not allowed"],
     ['replicas=0', 'minimum: got 0, want 1'],
     ['replicas="2"', 'got string, want integer'],
-    ['image=""', 'does not match pattern'],
+    ['image="mtafleet:1"', 'got string, want object'],
+    ['image.repository=""', "'' does not match pattern"],
+    ['image.digest="sha256:12"', "'sha256:12' does not match pattern"],
     ['logLevel="debug"', "value must be one of 'Debug', 'Info', 'Warn', 'Error'"],
     ['watchNamespaces=["Mail"]', "'Mail' does not match pattern"],
     ['watchNamespaces="mail"', 'got string, want array'],
