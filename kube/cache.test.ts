@@ -22,16 +22,16 @@ function openCache() {
 test('a list that comes again tells only what differs', () => {
   const { cache, changes } = openCache()
   const section = cache.openSection()
-  section.replace([thing('a'), thing('b'), thing('c')])
+  section.replace([thing('a'), thing('b'), thing('c')], '1')
   changes.length = 0
-  section.replace([thing('a'), thing('b', '2'), thing('d')])
+  section.replace([thing('a'), thing('b', '2'), thing('d')], '3')
   expect(changes.toSorted()).toEqual(['mail/b 1→2', 'mail/c 1→-', 'mail/d -→1'])
 })
 
 test('what is found by an index follows the change of the object', () => {
   const { cache } = openCache()
   const section = cache.openSection()
-  section.replace([thing('b'), thing('a')])
+  section.replace([thing('b'), thing('a')], '1')
   section.put(thing('a', '2', 'y'))
   section.remove(thing('b'))
   expect({ x: cache.by('owner', 'x'), y: cache.by('owner', 'y'), all: cache.list() }).toEqual({
@@ -45,9 +45,9 @@ test('it has synced when every section has', async () => {
   const { cache } = openCache()
   const [one, two] = [cache.openSection(), cache.openSection()]
   const signal = new AbortController().signal
-  one.replace([])
+  one.replace([], '2')
   expect(cache.hasSynced()).toBe(false)
-  two.replace([])
+  two.replace([], '2')
   await cache.waitForSync(signal)
   expect(cache.hasSynced()).toBe(true)
 })
@@ -61,10 +61,44 @@ test('a cache without sections has not synced, and waiting for it ends with the 
 test('a list of one section leaves the objects of another alone', () => {
   const { cache } = openCache()
   const [one, two] = [cache.openSection(), cache.openSection()]
-  one.replace([thing('a', '1', 'x', 'one')])
-  two.replace([thing('a', '1', 'x', 'two')])
-  one.replace([])
+  one.replace([thing('a', '1', 'x', 'one')], '1')
+  two.replace([thing('a', '1', 'x', 'two')], '1')
+  one.replace([], '2')
   expect(cache.list()).toEqual([thing('a', '1', 'x', 'two')])
+})
+
+test('our own write is seen at once, and older news of it are ignored until it has come back', () => {
+  const { cache, changes } = openCache()
+  const section = cache.openSection()
+  section.replace([thing('a', '10')], '10')
+  cache.expect(thing('a', '12'))
+  cache.expect(thing('b', '13'))
+  section.put(thing('a', '11'))
+  section.put(thing('a', '12'))
+  section.put(thing('b', '13'))
+  section.put(thing('a', '14'))
+  section.remove(thing('b', '15'))
+  expect(changes).toEqual(['mail/a -→10', 'mail/a 10→12', 'mail/b -→13', 'mail/a 12→14', 'mail/b 13→-'])
+})
+
+test('a list from before our own write does not take it back, one from after it does', () => {
+  const { cache } = openCache()
+  const section = cache.openSection()
+  section.replace([], '10')
+  cache.expect(thing('a', '12'))
+  section.replace([], '11')
+  expect(cache.list()).toEqual([thing('a', '12')])
+  section.replace([], '13')
+  expect(cache.list()).toEqual([])
+})
+
+test('an answer that comes after the watch has shown something newer is ignored, and so is what no section is responsible for', () => {
+  const { cache } = openCache()
+  const section = cache.openSection('mail')
+  section.replace([thing('a', '100')], '100')
+  cache.expect(thing('a', '99'))
+  cache.expect(thing('a', '101', 'x', 'elsewhere'))
+  expect(cache.list()).toEqual([thing('a', '100')])
 })
 
 test('law: however it came about, the indexes agree with the objects', () => {

@@ -1,9 +1,10 @@
-import { formatKey, keyOf, type KubeObject, type ObjectKey } from './resources.ts'
+import { formatKey, isOlderVersion, keyOf, type KubeObject, type ObjectKey } from './resources.ts'
 import type { Sink } from './reflector.ts'
 
 /**
  * A read-only view of the objects of one kind, filled by one reflector or by one for each namespace. Answers only what it has seen: before
- * all sections have synced, absence means nothing. Objects in it are shared and must not be changed.
+ * all sections have synced, absence means nothing. Objects in it are shared and must not be changed. What this process has written itself can be put in
+ * at once (`expect`): older news of such an object, still under way in the watch, is then ignored.
  */
 
 export type Change<T> = { readonly key: ObjectKey; readonly before: T | undefined; readonly after: T | undefined }
@@ -16,10 +17,13 @@ export class Cache<T extends KubeObject, I extends string = never> {
   readonly #objects = new Map<string, T>()
   /** Index name and value → keys. */
   readonly #found = new Map<string, Set<string>>()
+  /** Keys of our own writes that no watch has shown yet → the resource version they got. */
+  readonly #expected = new Map<string, string>()
+  readonly #sections: { readonly namespace: string | undefined; readonly keys: Set<string> }[] = []
+  #listed: readonly T[] | undefined
   readonly #listeners: ((change: Change<T>) => void)[] = []
   readonly #unsynced = new Set<symbol>()
   readonly #synced = Promise.withResolvers<void>()
-  #hasSections = false
 
   constructor(indexes: Indexes<T, I>) {
     this.#indexes = indexes
@@ -31,7 +35,8 @@ export class Cache<T extends KubeObject, I extends string = never> {
 
   /** In the order of their keys, so that equal worlds give equal lists. */
   list(): readonly T[] {
-    return this.#inOrder(this.#objects.keys())
+    this.#listed ??= this.#inOrder(this.#objects.keys())
+    return this.#listed
   }
 
   /** Those for which the index gave this value, in the order of their keys. */
@@ -44,7 +49,7 @@ export class Cache<T extends KubeObject, I extends string = never> {
   }
 
   hasSynced(): boolean {
-    return this.#hasSections && this.#unsynced.size === 0
+    return this.#sections.length > 0 && this.#unsynced.size === 0
   }
 
   /** Resolves when every section has its first list. */
@@ -65,30 +70,53 @@ export class Cache<T extends KubeObject, I extends string = never> {
     this.#listeners.push(listener)
   }
 
-  /** The place where one reflector puts its objects. All must be opened before the first is filled. */
-  openSection(): Sink<T> {
+  /** The answer to a write of our own. Ignored when the watch was faster, or when no section is responsible for it. */
+  expect(object: T): void {
+    const key = keyOf(object)
+    const section = this.#sections.find(({ namespace }) => namespace === undefined || namespace === key.namespace)
+    const known = this.#objects.get(formatKey(key))?.metadata.resourceVersion
+    const { resourceVersion } = object.metadata
+    if (section === undefined || resourceVersion === undefined) return
+    if (known !== undefined && !isOlderVersion(known, resourceVersion)) return
+    this.#expected.set(formatKey(key), resourceVersion)
+    section.keys.add(formatKey(key))
+    this.#put(object)
+  }
+
+  /** The place where one reflector puts its objects: those of a namespace, or all. All must be opened before the first is filled. */
+  openSection(namespace?: string): Sink<T> {
     const section = Symbol('section')
     const keys = new Set<string>()
-    this.#hasSections = true
+    this.#sections.push({ namespace, keys })
     this.#unsynced.add(section)
     const put = (object: T) => {
-      keys.add(formatKey(keyOf(object)))
+      const key = formatKey(keyOf(object))
+      if (!this.#isNews(key, object.metadata.resourceVersion)) return
+      keys.add(key)
       this.#put(object)
     }
-    const remove = (key: string) => {
+    const remove = (key: string, resourceVersion: string | undefined) => {
+      if (!this.#isNews(key, resourceVersion)) return
       keys.delete(key)
       this.#remove(key)
     }
     return {
       put,
-      remove: (object) => remove(formatKey(keyOf(object))),
-      replace: (objects) => {
+      remove: (object) => remove(formatKey(keyOf(object)), object.metadata.resourceVersion),
+      replace: (objects, resourceVersion) => {
         const present = new Set(objects.map((object) => formatKey(keyOf(object))))
-        for (const key of keys) if (!present.has(key)) remove(key)
+        for (const key of keys) if (!present.has(key)) remove(key, resourceVersion)
         for (const object of objects) put(object)
         this.#markSynced(section)
       },
     }
+  }
+
+  /** Whether this version of an object is as new as our own last write of it, if there was one. */
+  #isNews(key: string, resourceVersion: string | undefined): boolean {
+    if (isOlderVersion(resourceVersion, this.#expected.get(key))) return false
+    this.#expected.delete(key)
+    return true
   }
 
   #put(object: T): void {
@@ -111,6 +139,7 @@ export class Cache<T extends KubeObject, I extends string = never> {
   }
 
   #tell(change: Change<T>): void {
+    this.#listed = undefined
     for (const listener of this.#listeners) listener(change)
   }
 

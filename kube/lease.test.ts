@@ -96,15 +96,16 @@ test('times have six digits of a second', () => {
  * A candidate leads while its last successful request began less than renewDeadline ago.
  */
 test('law: never two leaders at a time', () => {
-  const act = fc.record({
+  const call = fc.constantFrom('good', 'good', 'good', 'lost', 'failed')
+  // One candidate often goes on alone for a while, as if the other were frozen: that is where a take-over comes too early, if it can.
+  const turn = fc.record({
     who: fc.nat(1),
-    passes: fc.oneof(fc.nat(300), fc.nat(6000)),
-    call: fc.constantFrom('good', 'good', 'good', 'lost', 'failed'),
+    acts: fc.array(fc.record({ passes: fc.oneof(fc.nat(300), fc.nat(6000)), call }), { maxLength: 8 }),
   })
   fc.assert(
-    fc.property(fc.array(act, { maxLength: 200 }), fc.nat(1_000_000), (acts, offset) => {
+    fc.property(fc.array(turn, { maxLength: 40 }), fc.nat(1_000_000), (turns, offset) => {
       const world = new TwoCandidates([0, offset])
-      const leaders = acts.map(({ who, passes, call }) => world.act(who, passes, call))
+      const leaders = turns.flatMap(({ who, acts }) => acts.map((act) => world.act(who, act.passes, act.call)))
       expect(leaders.filter((count) => count > 1)).toEqual([])
     }),
     { numRuns: 300 },

@@ -11,8 +11,8 @@ import { apiVersionOf, type KubeObject, type Resource } from './resources.ts'
 
 /** Where the objects go. Called in order, never at the same time. A throw ends the reflector. */
 export type Sink<T> = {
-  /** This is everything there is; what is not in it is gone. */
-  replace(objects: readonly T[]): void
+  /** This is everything there is, as of `resourceVersion`; what is not in it is gone. */
+  replace(objects: readonly T[], resourceVersion: string): void
   put(object: T): void
   remove(object: T): void
 }
@@ -44,6 +44,8 @@ export type Reflector<T extends KubeObject> = {
   readonly selection: Selection
   readonly sink: Sink<T>
   readonly clock: Clock
+  /** Leaves out what nobody reads, so that it is not kept. */
+  readonly trim?: (object: T) => T
   readonly times?: ReflectorTimes
   /** For logs and metrics; must not throw. */
   readonly onReport?: (report: ReflectorReport) => void
@@ -96,10 +98,10 @@ class ReflectorRun<T extends KubeObject> {
     let resourceVersion = ''
     for await (const page of client.listPages(of, selection, { signal: this.#signal, deadlineMillis: this.#times.deadlineMillis })) {
       this.#reflector.onStep?.()
-      objects.push(...page.items.map((item) => trim(of, item)))
+      objects.push(...page.items.map((item) => this.#prepare(item)))
       resourceVersion = page.resourceVersion
     }
-    sink.replace(objects)
+    sink.replace(objects, resourceVersion)
     this.#position = { since: resourceVersion }
     this.#reflector.onReport?.({ kind: 'listed', objects: objects.length, because })
   }
@@ -125,11 +127,19 @@ class ReflectorRun<T extends KubeObject> {
   }
 
   #take(event: WatchEvent<T>): void {
-    const { of, sink } = this.#reflector
-    if (event.type === 'DELETED') sink.remove(trim(of, event.object))
-    else if (event.type !== 'BOOKMARK') sink.put(trim(of, event.object))
+    const { sink } = this.#reflector
+    if (event.type === 'DELETED') sink.remove(this.#prepare(event.object))
+    else if (event.type !== 'BOOKMARK') sink.put(this.#prepare(event.object))
     const { resourceVersion } = event.object.metadata
     if (resourceVersion !== undefined) this.#position = { since: resourceVersion }
+  }
+
+  /** managedFields are half of many objects and nobody here reads them; kind and apiVersion are missing in the items of a list. */
+  #prepare(object: T): T {
+    const { of, trim } = this.#reflector
+    const { managedFields: _, ...metadata } = object.metadata as T['metadata'] & { readonly managedFields?: unknown }
+    const whole: T = { ...object, apiVersion: apiVersionOf(of), kind: of.kind, metadata }
+    return trim === undefined ? whole : trim(whole)
   }
 
   async #waitAfter(error: KubeError, step: 'list' | 'watch'): Promise<void> {
@@ -153,10 +163,4 @@ class ReflectorRun<T extends KubeObject> {
       if (!this.#signal.aborted) throw error
     }
   }
-}
-
-/** managedFields are half of many objects and nobody here reads them; kind and apiVersion are missing in the items of a list. */
-function trim<T extends KubeObject>(of: Resource<T>, object: T): T {
-  const { managedFields: _, ...metadata } = object.metadata as T['metadata'] & { readonly managedFields?: unknown }
-  return { ...object, apiVersion: apiVersionOf(of), kind: of.kind, metadata }
 }

@@ -77,6 +77,15 @@ export function parseKey(text: string): ObjectKey {
   return slash === -1 ? { name: text } : { namespace: text.slice(0, slash), name: text.slice(slash + 1) }
 }
 
+/**
+ * Whether a resource version is older than another of the same kind. They are decimal numbers that grow with every write (KEP-5504); longer than a
+ * double holds, so compared as text.
+ */
+export function isOlderVersion(one: string | undefined, other: string | undefined): boolean {
+  if (one === undefined || other === undefined) return false
+  return one.length === other.length ? one < other : one.length < other.length
+}
+
 const namespacedCore = (kind: string, plural: string) => resource({ group: '', version: 'v1', kind, plural, namespaced: true })
 const clusterCore = (kind: string, plural: string) => resource({ group: '', version: 'v1', kind, plural, namespaced: false })
 
