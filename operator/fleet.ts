@@ -1,0 +1,167 @@
+import { API_VERSION, GROUP, LABELS, RESOURCES, VERSION } from '#crds/group.ts'
+import type { IPPool } from '#crds/ip-pool.ts'
+import type { MTAInstance } from '#crds/mta-instance.ts'
+import type { SendingStream } from '#crds/sending-stream.ts'
+import { Cache, type Change } from '#kube/cache.ts'
+import type { Client } from '#kube/client.ts'
+import type { Clock } from '#kube/clock.ts'
+import { type ReflectorReport, runReflector } from '#kube/reflector.ts'
+import * as kube from '#kube/resources.ts'
+import type {
+  FleetSnapshot,
+  KubeObject,
+  Node,
+  Pod,
+  SecretFacts,
+  Settings,
+  StorageClass,
+  Volume,
+  VolumeClaim,
+} from '#operator/planning/snapshot.ts'
+import type { Ours, Watched, WatchedKind } from './controllers/watches.ts'
+
+/**
+ * The fleet as this process sees it: a cache for each kind, filled by watches. Snapshots are made from the caches alone, never from a list, and hold our
+ * own writes from the moment they were answered. Of objects that are not ours only the metadata is kept.
+ */
+
+/** Every kind that is watched, as the API server serves it. */
+export const WATCHED: { readonly [K in WatchedKind]: kube.Resource<Watched[K] & kube.KubeObject> } = {
+  SendingStream: ours<SendingStream>('SendingStream'),
+  IPPool: ours<IPPool>('IPPool'),
+  MTAInstance: ours<MTAInstance>('MTAInstance'),
+  Pod: kube.PODS,
+  PersistentVolumeClaim: kube.VOLUME_CLAIMS,
+  Service: kube.SERVICES,
+  ServiceAccount: kube.SERVICE_ACCOUNTS,
+  Role: kube.ROLES,
+  RoleBinding: kube.ROLE_BINDINGS,
+  PodDisruptionBudget: kube.DISRUPTION_BUDGETS,
+  Node: kube.NODES as kube.Resource<Node & kube.KubeObject>,
+  PersistentVolume: kube.VOLUMES as kube.Resource<Volume & kube.KubeObject>,
+  StorageClass: kube.STORAGE_CLASSES as kube.Resource<StorageClass & kube.KubeObject>,
+}
+const KINDS = Object.keys(WATCHED) as WatchedKind[]
+
+function ours<T extends kube.KubeObject>(kind: keyof typeof RESOURCES): kube.Resource<T> {
+  return kube.resource<T>({ group: GROUP, version: VERSION, kind, plural: RESOURCES[kind], namespaced: true })
+}
+
+export type FleetOptions = {
+  readonly client: Client
+  /** Empty: all. */
+  readonly namespaces: readonly string[]
+  readonly clock: Clock
+  readonly settings: Settings
+  readonly onReport: (kind: WatchedKind, report: ReflectorReport) => void
+}
+
+type AnyCache = Cache<kube.KubeObject>
+
+export class Fleet {
+  readonly #options: FleetOptions
+  readonly #caches: Readonly<Record<WatchedKind, AnyCache>>
+  /** Reflector → when it last took a step. */
+  readonly #steps = new Map<string, number>()
+
+  constructor(options: FleetOptions) {
+    this.#options = options
+    this.#caches = Object.fromEntries(KINDS.map((kind) => [kind, new Cache({})])) as unknown as Record<WatchedKind, AnyCache>
+  }
+
+  /** Watches until the signal aborts; rejects when a cache can no longer be trusted. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(KINDS.flatMap((kind) => this.#reflectors(kind).map((run) => run(signal))))
+  }
+
+  async waitForSync(signal: AbortSignal): Promise<void> {
+    await Promise.all(KINDS.map((kind) => this.#caches[kind].waitForSync(signal)))
+  }
+
+  /** Kinds that have not been listed yet. */
+  unsynced(): readonly WatchedKind[] {
+    return KINDS.filter((kind) => !this.#caches[kind].hasSynced())
+  }
+
+  /** Reflectors that took no step for so long. */
+  stuckFor(millis: number): readonly string[] {
+    const now = this.#options.clock.monotonic()
+    return [...this.#steps].filter(([, at]) => now - at > millis).map(([name]) => name)
+  }
+
+  onChange(
+    listener: <K extends WatchedKind>(
+      kind: K,
+      change: { readonly before: Watched[K] | undefined; readonly after: Watched[K] | undefined },
+    ) => void,
+  ): void {
+    for (const kind of KINDS)
+      this.#caches[kind].onChange((change) => listener(kind, change as Change<kube.KubeObject & Watched[typeof kind]>))
+  }
+
+  /** The answer to a write of ours. Kinds that are not watched are ignored. */
+  expect(object: kube.KubeObject): void {
+    const kind = KINDS.find((one) => one === object.kind)
+    if (kind === undefined) return
+    const { managedFields: _, ...metadata } = object.metadata as kube.ObjectMeta & { readonly managedFields?: unknown }
+    this.#caches[kind].expect(trim({ ...object, metadata }))
+  }
+
+  ours(): Ours {
+    return { streams: this.#list('SendingStream'), pools: this.#list('IPPool'), instances: this.#list('MTAInstance') }
+  }
+
+  snapshot(secrets: readonly SecretFacts[]): FleetSnapshot {
+    return {
+      ...this.ours(),
+      pods: this.#list<Pod>('Pod'),
+      claims: this.#list<VolumeClaim>('PersistentVolumeClaim'),
+      volumes: this.#list<Volume>('PersistentVolume'),
+      storageClasses: this.#list<StorageClass>('StorageClass'),
+      nodes: this.#list<Node>('Node'),
+      secrets,
+      services: this.#list<KubeObject>('Service'),
+      serviceAccounts: this.#list<KubeObject>('ServiceAccount'),
+      roles: this.#list<KubeObject>('Role'),
+      roleBindings: this.#list<KubeObject>('RoleBinding'),
+      disruptionBudgets: this.#list<KubeObject>('PodDisruptionBudget'),
+      settings: this.#options.settings,
+    }
+  }
+
+  /** Objects come from the API server, which has checked them against the schema of their kind. */
+  #list<T>(kind: WatchedKind): readonly T[] {
+    return this.#caches[kind].list() as unknown as readonly T[]
+  }
+
+  #reflectors(kind: WatchedKind): readonly ((signal: AbortSignal) => Promise<void>)[] {
+    const { client, namespaces, clock, onReport } = this.#options
+    const of = WATCHED[kind] as kube.Resource
+    const places = of.namespaced && namespaces.length > 0 ? namespaces : [undefined]
+    return places.map((namespace) => {
+      const name = namespace === undefined ? kind : `${kind} in ${namespace}`
+      const sink = this.#caches[kind].openSection(namespace)
+      const onStep = () => this.#steps.set(name, clock.monotonic())
+      const selection = namespace === undefined ? {} : { namespace }
+      return (signal) =>
+        runReflector({ client, of, selection, sink, clock, trim, onStep, onReport: (report) => onReport(kind, report) }, signal)
+    })
+  }
+}
+
+/** Whole when it is of our making or a kind that is read whole; of foreign Pods, Services and the like only who and whose they are. */
+function trim(object: kube.KubeObject): kube.KubeObject {
+  const { apiVersion, kind, metadata } = object
+  if (kind === 'Node') return trimNode(object)
+  const isRead = apiVersion === API_VERSION || kind === 'PersistentVolume' || kind === 'StorageClass'
+  const isOurs =
+    metadata.labels?.[LABELS.managedBy] === GROUP || metadata.ownerReferences?.some((owner) => owner.apiVersion === API_VERSION)
+  if (isRead || isOurs === true) return object
+  const { labels: _labels, annotations: _annotations, ...identity } = metadata
+  return { ...(apiVersion === undefined ? {} : { apiVersion }), ...(kind === undefined ? {} : { kind }), metadata: identity }
+}
+
+/** A node lists every image it has: kilobytes that nobody here reads. */
+function trimNode(node: kube.KubeObject & { readonly status?: { readonly conditions?: unknown } }): kube.KubeObject {
+  return { ...node, status: { conditions: node.status?.conditions } } as kube.KubeObject
+}

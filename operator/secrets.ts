@@ -1,0 +1,115 @@
+import type { Client } from '#kube/client.ts'
+import type { Clock } from '#kube/clock.ts'
+import { isKubeError } from '#kube/errors.ts'
+import { formatKey, metadataOnly, type ObjectKey, SECRETS } from '#kube/resources.ts'
+import type { SecretFacts } from '#operator/planning/snapshot.ts'
+import type { Ours } from './controllers/watches.ts'
+
+/**
+ * Which keys the Secrets have that streams and instances name. The operator may get a Secret by its name and nothing more (no list, no watch), so it looks again
+ * from time to time: at the metadata, which has no values; the Secret itself is read only when that has changed, and only the names of its keys are kept.
+ * A value must never be kept, logged or passed on.
+ */
+
+export type NamespacedKey = ObjectKey & { readonly namespace: string }
+
+type Known = {
+  readonly key: NamespacedKey
+  /** Undefined: there is no such Secret. */
+  readonly facts: SecretFacts | undefined
+  readonly resourceVersion: string | undefined
+  readonly lookedAt: number
+}
+
+export type SecretOptions = {
+  readonly client: Pick<Client, 'find'>
+  readonly clock: Clock
+  /** What streams and instances name now. */
+  readonly ours: () => Ours
+  readonly onChange: (key: NamespacedKey) => void
+  readonly onFailure: (key: NamespacedKey, error: unknown) => void
+}
+
+/** One that is missing is waited for by somebody; one that is there is changed rarely, and the kubelet brings its new content to the agent in any case. */
+const LOOK_AGAIN_MISSING_MILLIS = 10_000
+const LOOK_AGAIN_MILLIS = 120_000
+const TURN_MILLIS = 5000
+const SECRET_METADATA = metadataOnly(SECRETS)
+
+export class Secrets {
+  readonly #options: SecretOptions
+  readonly #known = new Map<string, Known>()
+
+  constructor(options: SecretOptions) {
+    this.#options = options
+  }
+
+  /** What is known of every Secret that is named; those not seen before are read first. */
+  async read(signal: AbortSignal): Promise<readonly SecretFacts[]> {
+    const named = namedSecrets(this.#options.ours())
+    const unseen = named.filter((key) => !this.#known.has(formatKey(key)))
+    await Promise.all(unseen.map((key) => this.#look(key, signal)))
+    return named.flatMap((key) => this.#known.get(formatKey(key))?.facts ?? [])
+  }
+
+  /** Looks again, until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#turn(signal)
+      try {
+        await this.#options.clock.sleep(TURN_MILLIS, signal)
+      } catch (error) {
+        if (!signal.aborted) throw error
+      }
+    }
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    const named = new Set(namedSecrets(this.#options.ours()).map(formatKey))
+    const now = this.#options.clock.monotonic()
+    for (const [text, { key, facts, lookedAt }] of this.#known) {
+      if (!named.has(text)) this.#known.delete(text)
+      else if (now - lookedAt >= (facts === undefined ? LOOK_AGAIN_MISSING_MILLIS : LOOK_AGAIN_MILLIS)) await this.#lookAgain(key, signal)
+    }
+  }
+
+  async #lookAgain(key: NamespacedKey, signal: AbortSignal): Promise<void> {
+    const before = this.#known.get(formatKey(key))
+    try {
+      await this.#look(key, signal)
+    } catch (error) {
+      if (signal.aborted) return
+      if (!isKubeError(error)) throw error
+      return this.#options.onFailure(key, error)
+    }
+    if (this.#known.get(formatKey(key))?.resourceVersion !== before?.resourceVersion) this.#options.onChange(key)
+  }
+
+  async #look(key: NamespacedKey, signal: AbortSignal): Promise<void> {
+    const { client, clock } = this.#options
+    const lookedAt = clock.monotonic()
+    const before = this.#known.get(formatKey(key))
+    const version =
+      before?.facts === undefined ? undefined : (await client.find(SECRET_METADATA, key, { signal }))?.metadata.resourceVersion
+    if (before !== undefined && version !== undefined && version === before.resourceVersion) {
+      this.#known.set(formatKey(key), { ...before, lookedAt })
+      return
+    }
+    const secret = await client.find(SECRETS, key, { signal })
+    const facts = secret === undefined ? undefined : factsOf(key, secret['type'], secret['data'])
+    this.#known.set(formatKey(key), { key, facts, resourceVersion: secret?.metadata.resourceVersion, lookedAt })
+  }
+}
+
+function factsOf({ namespace, name }: NamespacedKey, type: unknown, content: unknown): SecretFacts {
+  const keys = typeof content === 'object' && content !== null ? Object.keys(content).toSorted() : []
+  return { namespace, name, type: typeof type === 'string' ? type : '', keys }
+}
+
+/** Each once. */
+export function namedSecrets({ streams, instances }: Ours): readonly NamespacedKey[] {
+  const keys = [...streams, ...instances].flatMap(({ metadata: { namespace = '' }, spec: { submission } }) =>
+    [submission.tlsSecretRef, submission.authSecretRef].flatMap((ref) => (ref === undefined ? [] : [{ namespace, name: ref.name }])),
+  )
+  return [...new Map(keys.map((key) => [formatKey(key), key])).values()]
+}
