@@ -16,6 +16,8 @@ export const CLUSTER_DNS_ADDRESS = '10.96.0.10'
 export const CLUSTER_DNS_PORT = 10053
 /** The small internet's authoritative name server, to which CoreDNS forwards; it need not be there. */
 export const INTERNET_DNS_ADDRESS = '198.51.100.53'
+/** The one that is there, but never answers; silent.example is its zone. */
+export const SILENT_DNS_ADDRESS = '198.51.100.54'
 export const POD_NETWORK = '10.88.0.0/16'
 export const SOURCE_NETWORKS = ['192.0.2.0/24', '2001:db8::/48'] as const
 export const PAUSE_IMAGE = 'mtafleet.test/pause:1'

@@ -4,7 +4,16 @@ import { dirname, join } from 'node:path'
 import { binary } from './binaries.ts'
 import { createAuthority, createTokenKey, formatKubeconfig, issueCertificate, type Subject } from './certificates.ts'
 import { AUDIT_POLICY, apiServerArguments, etcdArguments } from './control-plane.ts'
-import { API_PORT, CLUSTER_DNS_PORT, DOOR_PORT, INTERNET_DNS_ADDRESS, type NodePlan, WORLD, WORLD_ADDRESS } from './plan.ts'
+import {
+  API_PORT,
+  CLUSTER_DNS_PORT,
+  DOOR_PORT,
+  INTERNET_DNS_ADDRESS,
+  type NodePlan,
+  SILENT_DNS_ADDRESS,
+  WORLD,
+  WORLD_ADDRESS,
+} from './plan.ts'
 import { isRunning, startProcess } from './processes.ts'
 import { lastLines, run, waitFor } from './run.ts'
 import { auditLogPath, clusterFolder, kubeconfigPath, logFile, nodeFolder, pkiFolder } from './state.ts'
@@ -152,6 +161,14 @@ const COREFILE = (kubeconfig: string) => `.:${CLUSTER_DNS_PORT} {
     servfail 0s
   }
   forward . ${INTERNET_DNS_ADDRESS} {
+    max_fails 0
+  }
+}
+# An authoritative server can only delegate this zone; a resolver would ask on, and so do we.
+silent.example:${CLUSTER_DNS_PORT} {
+  bind ${WORLD_ADDRESS}
+  errors
+  forward . ${SILENT_DNS_ADDRESS} {
     max_fails 0
   }
 }

@@ -43,8 +43,9 @@ export const PROVIDERS: readonly ProviderPlan[] = [
     tls: 'good',
     throttle: { messages: 100, intervalSeconds: 10, reply: REPLIES.gmailRateLimited },
   }),
-  own('flaky', 19, 'fails for the first 20 messages, then takes all', {
-    rules: [{ at: 'mail', times: 20, action: { do: 'reply', reply: '451 4.3.0 Temporary failure' } }],
+  // Of the recipient, not of the route: an agent that backs off from the host would need hours to get through twenty failures.
+  own('flaky', 19, 'fails for the first 20 recipients, then takes all', {
+    rules: [{ at: 'rcpt', times: 20, action: { do: 'reply', reply: REPLIES.gmailUserTooFast } }],
   }),
   own('failing', 20, 'always fails for now', { rules: [{ at: 'rcpt', action: { do: 'reply', reply: REPLIES.mailboxFull } }] }),
   own('hang', 21, 'says nothing, not even the greeting', { rules: [{ at: 'greeting', action: { do: 'hang' } }] }),
