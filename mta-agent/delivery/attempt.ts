@@ -4,6 +4,7 @@ import type { Delivery, Millis, QueueStore, StoredMessage } from '../queue/queue
 import { isTooManyRecipients } from './classify-reply.ts'
 import type { OpenFailure, Protection } from './connection.ts'
 import type { ConnectionPool, Lease } from './connection-pool.ts'
+import type { ContentBudget } from './content-budget.ts'
 import { findHosts } from './find-hosts.ts'
 import type { Gates } from './gates.ts'
 import type { DeliveryLog, DeliveryMetrics, DeliverySettings, Tuning } from './ports.ts'
@@ -23,6 +24,7 @@ export type AttemptContext = {
   readonly settings: DeliverySettings
   readonly resolver: MailResolver
   readonly pool: ConnectionPool
+  readonly budget: ContentBudget
   readonly sources: SourceAddresses
   /** Of routes: source address × host. */
   readonly routeGates: Gates
@@ -48,7 +50,10 @@ export type RecipientEnd = {
 export type AttemptEnd =
   | { readonly kind: 'attempted'; readonly ends: ReadonlyMap<number, RecipientEnd> }
   /** Nobody was asked anything, and nothing was learnt of the destination: not an attempt. `until` when known. */
-  | { readonly kind: 'not-attempted'; readonly because: 'NoSourceAddress' | 'RoutesClosed' | 'Stopped'; readonly until?: Millis }
+  | { readonly kind: 'not-attempted'; readonly because: NotAttempted; readonly until?: Millis }
+
+/** Crowded: the host refused one more session while others of ours were open, or being opened, there. */
+export type NotAttempted = 'NoSourceAddress' | 'RoutesClosed' | 'Stopped' | 'Crowded'
 
 /** RFC 5321 section 4.5.3.1.8: what every server must take in one transaction. */
 const RECIPIENTS_PER_TRANSACTION = 100
@@ -95,7 +100,7 @@ class Attempt {
   #pending: readonly NumberedRecipient[]
   #chunk = RECIPIENTS_PER_TRANSACTION
   #lastFailure: { readonly reply: SmtpReply; readonly route: Route } | undefined
-  #calledOff: 'NoSourceAddress' | 'Stopped' | undefined
+  #calledOff: Exclude<NotAttempted, 'RoutesClosed'> | undefined
   #until: Millis | undefined
 
   constructor(delivery: Delivery, message: StoredMessage, context: AttemptContext) {
@@ -166,7 +171,7 @@ class Attempt {
   }
 
   #noteOpenFailure(route: Route, failure: OpenFailure): Next {
-    const { clock, sources, log } = this.#context
+    const { clock, sources, log, pool } = this.#context
     const at = clock()
     const { cause, code, reply } = failure
     if (cause === 'Stopped' || cause === 'SourceAddress') {
@@ -174,6 +179,12 @@ class Attempt {
       this.#stepGate(route, { kind: 'calledOff', at })
       this.#calledOff = cause === 'Stopped' ? 'Stopped' : 'NoSourceAddress'
       if (cause === 'SourceAddress') sources.wasRefused(route.source.address, code, at)
+      return 'stop'
+    }
+    if (cause === 'Refused' && pool.sessionsOn(route) !== 'none') {
+      // While none is established, it may be that the host refuses everybody: that closes the route, and costs no recipient an attempt.
+      this.#stepGate(route, { kind: pool.sessionsOn(route) === 'open' ? 'calledOff' : 'failed', at })
+      this.#calledOff = 'Crowded'
       return 'stop'
     }
     log.info({ queueId: this.#delivery.queueId, ...routeFacts(route), code, reply: reply.text }, 'no connection')
@@ -184,6 +195,12 @@ class Attempt {
 
   async #transact(route: Route, lease: Lease): Promise<Next> {
     // Read only now: a message that waits for a connection must not lie in memory.
+    const held = await this.#context.budget.reserve(this.#delivery.sizeBytes, this.#context.cutOff)
+    if (held === 'stopped') {
+      this.#calledOff = 'Stopped'
+      return 'stop'
+    }
+    using _held = held
     const content = this.#readContent()
     const refused = this.#missingCapability(lease, content)
     if (refused !== undefined) {

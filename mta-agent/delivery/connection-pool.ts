@@ -1,9 +1,9 @@
 import type { Domain } from '../domain/envelope.ts'
 import type { Millis } from '../queue/queue-store.ts'
-import { type Connection, openConnection, type OpenFailure } from './connection.ts'
+import { type Connection, openConnection, type Opened, type OpenFailure } from './connection.ts'
 import type { DeliveryMetrics, SmtpTimeouts } from './ports.ts'
 import type { Route } from './route.ts'
-import { WireFailed } from './wire.ts'
+import { type Wire, WireFailed } from './wire.ts'
 
 /**
  * Open sessions, by route, for use after use. It must never give out a session that is not quiet, hold one longer than told, or keep
@@ -50,15 +50,21 @@ export class ConnectionPool {
   readonly #options: PoolOptions
   /** Route → idle sessions, the one used last at the end. Insertion order of routes is of no meaning. */
   readonly #idle = new Map<string, Entry[]>()
+  /** Route → connections that are being opened, and those in use, idle or closing. */
+  readonly #opening = new Map<string, number>()
+  readonly #established = new Map<string, number>()
   /** Source address → connections, being opened, in use, idle or closing. */
   readonly #bySource = new Map<string, number>()
   readonly #byDestination = new Map<Domain, number>()
   readonly #tlsBroken = new Map<string, Millis>()
   readonly #closing = new Set<Promise<void>>()
+  /** Sessions that somebody speaks in: closed when everything is cut off. */
+  readonly #spoken = new Set<Wire>()
   #open = 0
 
   constructor(options: PoolOptions) {
     this.#options = options
+    options.cutOff.addEventListener('abort', () => this.#spoken.forEach((wire) => wire.close()), { once: true })
   }
 
   /** 'any' may give a session that was used before; 'fresh' never does. */
@@ -81,6 +87,13 @@ export class ConnectionPool {
     this.#evictAll((entry) => !this.#options.mayUse(entry.connection.route.source.address))
   }
 
+  /** The best there is on the route. */
+  sessionsOn(route: Route): 'open' | 'opening' | 'none' {
+    const key = keyOf(route)
+    if (this.#established.has(key)) return 'open'
+    return this.#opening.has(key) ? 'opening' : 'none'
+  }
+
   sources(): readonly string[] {
     return [...this.#bySource.keys()]
   }
@@ -93,37 +106,48 @@ export class ConnectionPool {
 
   async #openOne(route: Route, key: string, destination: Domain): Promise<Acquired> {
     this.#count(route.source.address, destination, 1)
-    const { timeouts, clock, metrics } = this.#options
-    const host = `${route.host.address}:${route.host.port}`
-    const tls = (this.#tlsBroken.get(host) ?? 0) > clock() ? 'never' : 'opportunistic'
-    let opened = await openConnection(route, { timeouts, tls, signal: this.#options.cutOff })
-    if (opened.kind === 'failed' && opened.failure.cause === 'Tls') {
-      this.#rememberBrokenTls(host)
-      opened = await openConnection(route, { timeouts, tls: 'never', signal: this.#options.cutOff })
-    }
+    const { metrics } = this.#options
+    add(this.#opening, key, 1)
+    const opened = await this.#dial(route).finally(() => add(this.#opening, key, -1))
     if (opened.kind === 'failed') {
       this.#count(route.source.address, destination, -1)
       metrics.connection('failed')
       return opened
     }
+    add(this.#established, key, 1)
     metrics.connection('opened')
     metrics.tls(opened.connection.protection)
     return { kind: 'lease', lease: this.#lease({ connection: opened.connection, key, destination, uses: 0 }, false) }
   }
 
+  /** With TLS if it works there, and without if it does not. */
+  async #dial(route: Route): Promise<Opened> {
+    const { timeouts, clock, cutOff } = this.#options
+    const host = `${route.host.address}:${route.host.port}`
+    if ((this.#tlsBroken.get(host) ?? 0) > clock()) return await openConnection(route, { timeouts, tls: 'never', signal: cutOff })
+    const opened = await openConnection(route, { timeouts, tls: 'opportunistic', signal: cutOff })
+    if (opened.kind !== 'failed' || opened.failure.cause !== 'Tls') return opened
+    this.#rememberBrokenTls(host)
+    return await openConnection(route, { timeouts, tls: 'never', signal: cutOff })
+  }
+
   #lease(entry: Entry, reused: boolean): Lease {
     entry.uses += 1
     const { wire } = entry.connection
-    const stop = (): void => wire.close()
-    this.#options.cutOff.addEventListener('abort', stop, { once: true })
+    this.#speak(wire)
     return {
       connection: entry.connection,
       reused,
       release: () => {
-        this.#options.cutOff.removeEventListener('abort', stop)
+        this.#spoken.delete(wire)
         this.#giveBack(entry)
       },
     }
+  }
+
+  #speak(wire: Wire): void {
+    this.#spoken.add(wire)
+    if (this.#options.cutOff.aborted) wire.close()
   }
 
   #giveBack(entry: Entry): void {
@@ -154,9 +178,12 @@ export class ConnectionPool {
   #forget(entry: Entry): void {
     clearTimeout(entry.timer)
     entry.connection.wire.onDisturbed(undefined)
-    const rest = this.#idle.get(entry.key)?.filter((other) => other !== entry) ?? []
-    if (rest.length === 0) this.#idle.delete(entry.key)
-    else this.#idle.set(entry.key, rest)
+    const idle = this.#idle.get(entry.key)
+    if (idle === undefined) return
+    // Nearly always the one used last: it stands at the end.
+    const at = idle.lastIndexOf(entry)
+    if (at !== -1) idle.splice(at, 1)
+    if (idle.length === 0) this.#idle.delete(entry.key)
   }
 
   #evict(may: (entry: Entry) => boolean): void {
@@ -183,24 +210,22 @@ export class ConnectionPool {
 
   async #sayQuit(entry: Entry): Promise<void> {
     const { wire } = entry.connection
-    const { cutOff, timeouts } = this.#options
-    const stop = (): void => wire.close()
-    if (cutOff.aborted) stop()
-    cutOff.addEventListener('abort', stop, { once: true })
+    this.#speak(wire)
     try {
       wire.send('QUIT\r\n')
-      await wire.read(timeouts.close)
+      await wire.read(this.#options.timeouts.close)
     } catch (error) {
       // Only the session is at stake, and it is over: how it ended changes nothing.
       if (!(error instanceof WireFailed)) throw error
     } finally {
-      cutOff.removeEventListener('abort', stop)
+      this.#spoken.delete(wire)
       this.#gone(entry)
     }
   }
 
   #gone(entry: Entry): void {
     entry.connection.wire.close()
+    add(this.#established, entry.key, -1)
     this.#count(entry.connection.route.source.address, entry.destination, -1)
   }
 

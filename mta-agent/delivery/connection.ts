@@ -22,8 +22,11 @@ export type Connection = {
 
 /** Why there is no session: what the next step depends on. */
 export type OpenFailure = {
-  /** SourceAddress: the kernel has not got it. Tls: the handshake failed, clear text may work. Host: this host will not talk to us now. */
-  readonly cause: 'SourceAddress' | 'Tls' | 'Host' | 'Stopped'
+  /**
+   * SourceAddress: the kernel has not got it. Tls: the handshake failed, clear text may work. Refused: the host said no to the session.
+   * Host: it cannot be reached, or says nothing that makes sense.
+   */
+  readonly cause: 'SourceAddress' | 'Tls' | 'Refused' | 'Host' | 'Stopped'
   /** The server's words, or ours for what happened. */
   readonly reply: SmtpReply
   readonly code: string
@@ -103,7 +106,7 @@ const open = (wire: Wire, route: Route, offered: Capabilities, protection: Prote
 
 const refused = (reply: WireReply): Opened => ({
   kind: 'failed',
-  failure: { cause: 'Host', code: String(reply.code), reply: withoutLines(reply) },
+  failure: { cause: 'Refused', code: String(reply.code), reply: withoutLines(reply) },
 })
 
 /** The reply as it is kept and shown. */

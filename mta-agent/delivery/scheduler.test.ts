@@ -308,6 +308,30 @@ test('three failures close the gate: the backlog is neither tried nor counted as
   expect(provider.arrivals().length).toBe(7)
 })
 
+test('a host that takes few connections at a time gets few: no refusal of a connection is counted as an attempt', async () => {
+  await using provider = await openProvider({ name: 'narrow', behaviour: { connectionsPerSource: { limit: 3 }, replyDelayMillis: 2 } })
+  await using running = startDelivery(settings(provider))
+  await Promise.all(Array.from({ length: 60 }, () => running.queue.append(message(['user@example.com']))))
+  await running.queue.settledUntil(isEmpty)
+  expect(outcomesOf(running.queue)).toEqual(Array.from({ length: 60 }, () => '0 delivered 250 2.0.0'))
+})
+
+test('a host that is full of sessions for one domain is waited for by another', async () => {
+  await using provider = await openProvider({ name: 'narrow', behaviour: { connectionsPerSource: { limit: 1 }, replyDelayMillis: 20 } })
+  await using running = startDelivery(settings(provider, { delivery: { maxConnectionsPerDestination: 1, maxMessagesPerConnection: 1 } }))
+  await Promise.all(['a', 'b', 'c'].map((domain) => running.queue.append(message([`user@${domain}.example`]))))
+  await expect
+    .poll(
+      () => {
+        running.advance(1_000)
+        return isEmpty(running.queue)
+      },
+      { interval: 100, timeout: 4_000 },
+    )
+    .toBe(true)
+  expect(outcomesOf(running.queue)).toEqual(Array.from({ length: 3 }, () => '0 delivered 250 2.0.0'))
+})
+
 test('held mail stays, and leaves when the hold ends', async () => {
   await using provider = await openProvider({ name: 'plain' })
   await using running = startDelivery(settings(provider, { mode: 'Hold' }))

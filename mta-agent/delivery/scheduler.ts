@@ -1,9 +1,11 @@
 import { formatReply } from '../domain/smtp-reply.ts'
 import type { Domain } from '../domain/envelope.ts'
 import type { Delivery, Millis, StoredMessage } from '../queue/queue-store.ts'
+import { type ConcurrencyWindow, grow, shrink } from '../shaping/concurrency-window.ts'
 import { attemptDelivery, type AttemptContext, type AttemptEnd, type RecipientEnd } from './attempt.ts'
 import { concludeAttempt, type Conclusion } from './conclude.ts'
 import { ConnectionPool } from './connection-pool.ts'
+import { ContentBudget } from './content-budget.ts'
 import { Gates } from './gates.ts'
 import type { DeliveryMetrics, DeliverySettings, Scheduler, SchedulerOptions, Tuning, UnavailableAddress } from './ports.ts'
 import { type MailResolver, openResolver } from './resolver.ts'
@@ -42,6 +44,14 @@ export function openScheduler(options: SchedulerOptions): Scheduler {
 
 /** How many expired deliveries are returned in one pass. */
 const EXPIRED_AT_ONCE = 50
+/** Content of all transactions together: five of the largest messages that submission takes by default. */
+const CONTENT_BYTES = 128 * 2 ** 20
+/** How long a destination waits for a host that is full of sessions for others. */
+const CROWDED_MILLIS = 1_000
+/** How long a destination waits while another one's probe is under way on all its routes. */
+const PROBE_MILLIS = 5_000
+const MAX_WINDOWS = 10_000
+
 /** The shortest sleep. Whatever happens in the process wakes the loop at once; only the clock is late by so much. */
 const WITHHELD_MILLIS = 50
 
@@ -56,7 +66,10 @@ class RunningScheduler implements Scheduler {
   readonly #pool: ConnectionPool
   readonly #cutOff = new AbortController()
   readonly #sources: SourceAddresses
+  readonly #budget = new ContentBudget(CONTENT_BYTES)
   readonly #destinationGates = new Gates()
+  /** Of destinations that refused a connection while others of ours were open; where there is none, the configured limit holds. */
+  readonly #windows = new Map<Domain, ConcurrencyWindow>()
   readonly #routeGates = new Gates()
   /** Attempts now, by destination. */
   readonly #attempting = new Map<Domain, number>()
@@ -162,7 +175,8 @@ class RunningScheduler implements Scheduler {
   }
 
   #room(destination: Domain, settings: DeliverySettings, now: Millis): number {
-    const most = settings.delivery.maxConnectionsPerDestination - (this.#attempting.get(destination) ?? 0)
+    const limit = Math.min(settings.delivery.maxConnectionsPerDestination, this.#windows.get(destination)?.size ?? Infinity)
+    const most = limit - (this.#attempting.get(destination) ?? 0)
     return Math.max(0, this.#destinationGates.admits(destination, now, most))
   }
 
@@ -229,6 +243,7 @@ class RunningScheduler implements Scheduler {
       settings: settings(),
       resolver: this.#resolver,
       pool: this.#pool,
+      budget: this.#budget,
       sources: this.#sources,
       routeGates: this.#routeGates,
       tuning: this.#tuning,
@@ -284,14 +299,35 @@ class RunningScheduler implements Scheduler {
   #noteAnswers(destination: Domain, ends: ReadonlyMap<number, RecipientEnd>): void {
     const failed = ends.values().every(({ outcome }) => outcome.kind === 'deferred' && outcome.scope === 'destination')
     this.#stepGate(destination, failed ? { kind: 'failed', at: this.#options.clock() } : { kind: 'answered' })
+    if (!failed) this.#widen(destination)
   }
 
   #noteNotAttempted(delivery: Delivery, end: Extract<AttemptEnd, { kind: 'not-attempted' }>): void {
     const { destination } = delivery
     const at = this.#options.clock()
     // All routes closed: until one opens, asking again would turn in a circle.
-    if (end.because === 'RoutesClosed') this.#stepGate(destination, { kind: 'blocked', until: end.until ?? at + MINUTE })
-    else this.#stepGate(destination, { kind: 'calledOff', at })
+    if (end.because === 'RoutesClosed') return this.#stepGate(destination, { kind: 'blocked', until: end.until ?? at + PROBE_MILLIS })
+    this.#stepGate(destination, { kind: 'calledOff', at })
+    if (end.because !== 'Crowded') return
+    const inUse = this.#attempting.get(destination) ?? 1
+    const window = shrink(this.#windows.get(destination), inUse)
+    this.#windows.set(destination, window)
+    this.#options.log.info({ destination, connections: window.size }, 'window narrowed')
+    // The others at that host are not of this destination: there is nothing to narrow, only to wait for.
+    if (inUse === 1) this.#stepGate(destination, { kind: 'blocked', until: at + CROWDED_MILLIS })
+  }
+
+  /** Bounded: a destination is forgotten when it takes as many connections as are configured, or when too many others came later. */
+  #widen(destination: Domain): void {
+    const window = this.#windows.get(destination)
+    if (window === undefined) return
+    const wider = grow(window, this.#options.settings().delivery.maxConnectionsPerDestination)
+    this.#windows.delete(destination)
+    if (wider !== undefined) this.#windows.set(destination, wider)
+    for (const oldest of this.#windows.keys()) {
+      if (this.#windows.size <= MAX_WINDOWS) break
+      this.#windows.delete(oldest)
+    }
   }
 
   #stepGate(destination: Domain, event: Parameters<Gates['step']>[1]): void {
