@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Domain } from '#agent/domain/envelope.ts'
 import { openLmdbQueueStore } from '#agent/queue/lmdb-queue-store.ts'
-import type { LogQueueStore } from '#agent/queue/log-queue-store.ts'
+import type { LogQueueStore } from '#agent/queue/log-queue.ts'
 
 /**
  * Measures the queue on the disk of a directory: `node scripts/measure-queue.ts DIRECTORY [BACKLOG]`. Appends by 1, 16 and 128 writers, a

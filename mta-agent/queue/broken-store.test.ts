@@ -39,7 +39,7 @@ test('a commit that fails for another reason than a full disk ends the store: no
   failing = false
 
   expect([first.status, second.status]).toEqual(['rejected', 'rejected'])
-  expect(broken).toEqual([new Error('the queue is broken: a commit failed', { cause: failure })])
+  expect(broken).toEqual([new Error('the queue is broken: EIO', { cause: failure })])
   await expect(store.append(message())).rejects.toThrow('no room')
   expect({ room: store.room(1), due: store.takeDue(NOON, 10), last: store.lastSequence() }).toEqual({ room: 'full', due: [], last: 1 })
 })

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { QueueId } from '#agent/domain/queue-id.ts'
 import { openQueue, temporaryDirectory } from '#test/builders/queue.ts'
-import type { LogQueueStore } from './log-queue-store.ts'
+import type { LogQueueStore } from './log-queue.ts'
 
 const WRITER = fileURLToPath(new URL('../../test/builders/queue-writer.ts', import.meta.url))
 const ROUNDS = 12

@@ -26,12 +26,13 @@ export class DestinationLane implements HeapMember {
   rows = 0
   readonly #schedule: ScheduleReader
   readonly #isTaken: (key: Buffer) => boolean
-  readonly #behind = new IndexedHeap<BehindKey>((a, b) => compareDue(a.key, b.key) < 0)
+  /** Made when needed: there may be as many lanes as domains. */
+  #behind: IndexedHeap<BehindKey> | undefined
   #behindCount = 0
   #after: Buffer | undefined
   #first: Buffer | undefined
   /** Read ahead during one round of taking. */
-  #ahead: Buffer[] = []
+  #ahead: readonly Buffer[] = NONE
   #aheadSize = 1
 
   constructor(destination: Domain, schedule: ScheduleReader, isTaken: (key: Buffer) => boolean) {
@@ -49,14 +50,14 @@ export class DestinationLane implements HeapMember {
   passFirst(): void {
     const passed = this.#first
     if (!passed) return
-    if (this.#behind.first()?.key === passed) this.#popBehind()
+    if (this.#behind?.first()?.key === passed) this.#popBehind()
     else this.#after = passed
     this.find()
   }
 
   /** Ends a round: a lane at rest holds one key. */
   rest(): void {
-    this.#ahead = []
+    this.#ahead = NONE
     this.#aheadSize = 1
   }
 
@@ -67,6 +68,7 @@ export class DestinationLane implements HeapMember {
         this.#startAgain()
         return
       }
+      this.#behind ??= new IndexedHeap<BehindKey>((a, b) => compareDue(a.key, b.key) < 0)
       this.#behind.place({ key, heapIndex: OUTSIDE })
       this.#behindCount++
     }
@@ -74,7 +76,8 @@ export class DestinationLane implements HeapMember {
   }
 
   #startAgain(): void {
-    while (this.#behind.first()) this.#popBehind()
+    this.#behind = undefined
+    this.#behindCount = 0
     this.#after = undefined
     this.find()
   }
@@ -88,7 +91,7 @@ export class DestinationLane implements HeapMember {
 
   #firstBehind(): Buffer | undefined {
     for (;;) {
-      const key = this.#behind.first()?.key
+      const key = this.#behind?.first()?.key
       if (!key || (!this.#isTaken(key) && this.#schedule.has(key))) return key
       this.#popBehind()
     }
@@ -96,23 +99,24 @@ export class DestinationLane implements HeapMember {
 
   #firstAhead(): Buffer | undefined {
     for (;;) {
-      while (this.#ahead[0] && this.#after && compareDue(this.#ahead[0], this.#after) <= 0) this.#ahead.shift()
-      const found = this.#ahead.find((key) => !this.#isTaken(key))
+      const found = this.#ahead.find((key) => (!this.#after || compareDue(key, this.#after) > 0) && !this.#isTaken(key))
       if (found) return found
       const limit = this.#aheadSize
       const from = this.#ahead.at(-1) ?? this.#after ?? startOfLane(this.destination)
-      this.#ahead = [...this.#schedule.keys({ after: from, end: endOfLane(this.destination), limit })]
+      this.#ahead = this.#schedule.keys({ after: from, end: endOfLane(this.destination), limit })
       this.#aheadSize = Math.min(2 * limit, MAX_AHEAD)
       if (this.#ahead.length === 0) return undefined
     }
   }
 
   #popBehind(): void {
-    const first = this.#behind.first()
+    const first = this.#behind?.first()
     if (!first) return
-    this.#behind.remove(first)
+    this.#behind?.remove(first)
     this.#behindCount--
   }
 }
+
+const NONE: readonly Buffer[] = []
 
 type BehindKey = HeapMember & { readonly key: Buffer }

@@ -3,7 +3,7 @@ import { closeSync, ftruncateSync, mkdirSync, openSync, rmSync, writeSync } from
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { delivered, message, NOON, openQueue, temporaryDirectory } from '#test/builders/queue.ts'
-import type { LogQueueStore } from './log-queue-store.ts'
+import type { LogQueueStore } from './log-queue.ts'
 import { QueueFull } from './queue-store.ts'
 
 /** These fill real file systems of 48 MiB to the last block; mounting them needs root. */

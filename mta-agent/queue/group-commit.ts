@@ -16,7 +16,7 @@ export type CommitResult<C> = { readonly again: readonly C[]; readonly wake?: ()
 /** Modest, for the sake of the free list (lmdb-js #321), and so that no commit takes seconds. */
 const MAX_CHANGES = 256
 const MAX_BYTES = 8 * 2 ** 20
-const PAUSE_MILLIS = 500
+const PAUSE_MILLIS = 1000
 
 export class GroupCommit<C extends Change> {
   readonly #commit: (changes: readonly C[]) => Promise<CommitResult<C>>

@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { bounced, deferred, delivered, envelope, message, NOON, openQueue, temporaryDirectory } from '#test/builders/queue.ts'
 import { DirectoryLocked } from './directory-lock.ts'
@@ -201,6 +203,14 @@ test('a second opening is refused while the first lasts', async () => {
   await first[Symbol.asyncDispose]()
   await using second = await openQueue(directory.path)
   expect(second.lastSequence()).toBe(0)
+})
+
+test('nobody else can read the mail', async () => {
+  using directory = temporaryDirectory()
+  await using queue = await openQueue(join(directory.path, 'queue'))
+  await queue.append(message())
+  const modes = ['.', 'queue.mdb'].map((name) => (statSync(join(directory.path, 'queue', name)).mode & 0o777).toString(8))
+  expect(modes).toEqual(['700', '600'])
 })
 
 test('bad input is refused with what must be and what was, and changes nothing', async () => {

@@ -5,7 +5,8 @@ import { open, type Database, type RootDatabase } from 'lmdb'
 import { lockDirectory } from './directory-lock.ts'
 import { readDiskSpace } from './disk-room.ts'
 import { SENTINEL } from './keys.ts'
-import { openQueueStore, type LogQueueStore, type StoreOptions } from './log-queue-store.ts'
+import { openQueueStore } from './log-queue-store.ts'
+import type { LogQueueStore, StoreOptions } from './log-queue.ts'
 import { NoSpace, TABLES, type Range, type Row, type Table, type Tables, type Write } from './tables.ts'
 
 /**
@@ -54,12 +55,15 @@ export function openTables(directory: string): Tables {
   }
 }
 
+/** Other people's mail. lmdb's types do not know this option, its code does. */
+const PRIVATE = { permissionsMode: 0o600 }
 const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const
 
 function openRoot(directory: string): RootDatabase<Buffer, Buffer> {
   const { blocks, bsize } = statfsSync(directory)
   return open<Buffer, Buffer>({
     ...BINARY,
+    ...PRIVATE,
     path: join(directory, 'queue.mdb'),
     noSubdir: true,
     maxDbs: TABLES.length + 1,

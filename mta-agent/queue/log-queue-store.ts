@@ -1,12 +1,13 @@
 import { formatQueueId, type QueueId } from '../domain/queue-id.ts'
 import { Batch } from './batch.ts'
 import { decodeDeliveryRow, type DeliveryRow } from './delivery-row.ts'
-import { RoomMeter, type DiskSpace } from './disk-room.ts'
+import { RoomMeter } from './disk-room.ts'
 import { deliveriesOf, expiredMessages } from './expired-messages.ts'
 import { GroupCommit, type CommitResult } from './group-commit.ts'
 import { deliveryKey, queueIdKey, readScheduleKey, scheduleKey, sequenceKey, type DeliveryName } from './keys.ts'
+import type { LogQueueStore, StoredEntry, StoreOptions } from './log-queue.ts'
 import { decodeLogEntry, messageOf, readEntryHead, type LogEntry, type Mark } from './log-entry.ts'
-import { DEFAULT_LOG_KEEPING, planTrim, type LogKeeping } from './log-trimming.ts'
+import { DEFAULT_LOG_KEEPING, planTrim } from './log-trimming.ts'
 import { decodeMessage, describeMessage, type MessageRecord } from './message-record.ts'
 import {
   QueueFull,
@@ -15,13 +16,12 @@ import {
   type DeliveryResult,
   type Millis,
   type NewMessage,
-  type QueueStore,
   type QueueTotals,
   type StoredMessage,
 } from './queue-store.ts'
 import { CorruptRecord } from './record.ts'
 import { Schedule } from './schedule.ts'
-import { currentOf, decodePosition, POSITION_KEY, type Shard, type StoreIdentity, type StorePosition } from './store-meta.ts'
+import { currentOf, decodePosition, POSITION_KEY, type StoreIdentity, type StorePosition } from './store-meta.ts'
 import { NoSpace, type Range, type Tables } from './tables.ts'
 import { checkContent, openVerified, scrubMessages, type OpenedStore, type ScrubResult } from './verify-store.ts'
 
@@ -29,41 +29,6 @@ import { checkContent, openVerified, scrubMessages, type OpenedStore, type Scrub
  * The queue over tables: port `QueueStore`, and the log that standbys will follow. What must never happen: a promise resolves before its
  * change is durable; a change is in the tables and not in the log, or the other way round; a commit that failed is taken for done.
  */
-
-export type StoreOptions = {
-  readonly shard: Shard
-  /** The volume's Kubernetes UID; left out where there is none. */
-  readonly volume?: string
-  readonly clock: () => Millis
-  /** The store can keep no promise any more; everything rejects from now on. End the process with an error, so that it opens afresh. */
-  readonly onBroken: (error: unknown) => void
-  readonly logKeeping?: LogKeeping
-  /** Left free for marks; by default 2 % of the volume, 16 MiB at least. */
-  readonly reserveBytes?: number
-  readonly measureSpace: () => DiskSpace
-}
-
-/** An entry as it lies in the log, byte for byte, and the content of the message it stores while that is in the queue. */
-export type StoredEntry = { readonly sequence: number; readonly record: Buffer; readonly content?: Buffer }
-
-export type LogQueueStore = QueueStore & {
-  identity(): StoreIdentity
-  /** Sequence of the newest durable entry; 0 when there was none yet. */
-  lastSequence(): number
-  /** Sequence of the oldest entry that was not trimmed; lastSequence + 1 when there is none. */
-  firstSequence(): number
-  /** Each epoch with its last sequence here. */
-  epochs(): StorePosition['epochs']
-  /**
-   * Entries from `fromSequence` on, at most `limit` and about 8 MiB; none when `fromSequence` is beyond the last. Throws RangeError where
-   * it is trimmed: the reader needs a full copy. An entry without content although it stores a message: a later entry finishes that message.
-   */
-  readLog(fromSequence: number, limit: number): readonly StoredEntry[]
-  /** Makes another copy's changes here. They must follow the last entry without gap. Resolves when all are durable; stops at the first that does not fit. */
-  applyEntries(entries: readonly StoredEntry[]): Promise<void>
-  /** Reads and checks all messages in the background. Rejects with CorruptRecord at the first that is damaged. */
-  scrub(signal: AbortSignal): Promise<ScrubResult>
-}
 
 const READ_LOG_BYTES = 8 * 2 ** 20
 
@@ -130,12 +95,14 @@ class TableQueueStore implements LogQueueStore {
   takeDue(now: Millis, limit: number, room?: DestinationRoom): readonly Delivery[] {
     // Whoever delivered now could not write it down, and would deliver again after a crash.
     if (this.#commits.isStuck()) return []
-    return this.#schedule.takeDue(now, limit, room).map((key) => {
-      const slot = readScheduleKey(key)
-      const row = this.#readRow(slot)
-      if (row.dueAt !== slot.dueAt) throw new CorruptRecord(`schedule ${nameOf(slot)}`, `due at ${row.dueAt}`, `due at ${slot.dueAt}`)
-      return this.#give(slot, row, key)
-    })
+    return this.#orBroken(() =>
+      this.#schedule.takeDue(now, limit, room).map((key) => {
+        const slot = readScheduleKey(key)
+        const row = this.#readRow(slot)
+        if (row.dueAt !== slot.dueAt) throw new CorruptRecord(`schedule ${nameOf(slot)}`, `due at ${row.dueAt}`, `due at ${slot.dueAt}`)
+        return this.#give(slot, row, key)
+      }),
+    )
   }
 
   nextDueAt(room?: DestinationRoom): Millis | undefined {
@@ -143,7 +110,10 @@ class TableQueueStore implements LogQueueStore {
   }
 
   takeExpired(acceptedBefore: Millis, limit: number): readonly Delivery[] {
-    if (this.#commits.isStuck()) return []
+    return this.#commits.isStuck() ? [] : this.#orBroken(() => this.#takeExpired(acceptedBefore, limit))
+  }
+
+  #takeExpired(acceptedBefore: Millis, limit: number): readonly Delivery[] {
     const taken: Delivery[] = []
     for (const queueId of expiredMessages(this.#tables, acceptedBefore)) {
       for (const name of deliveriesOf(this.#tables, queueId)) {
@@ -154,6 +124,16 @@ class TableQueueStore implements LogQueueStore {
       }
     }
     return taken
+  }
+
+  /** All these rows were checked when the store was opened: one that is damaged now means that none can be relied on. */
+  #orBroken<T>(read: () => T): T {
+    try {
+      return read()
+    } catch (error) {
+      if (error instanceof CorruptRecord) this.#broken(error, [])
+      throw error
+    }
   }
 
   #readRow(name: DeliveryName): DeliveryRow {
@@ -324,8 +304,9 @@ class TableQueueStore implements LogQueueStore {
     const batch = new Batch(this.#tables, this.#position)
     const added = changes.filter((change) => succeeds(() => change.addTo(batch), change.failed))
     if (added.length === 0) return { again: [] }
-    const firstSequence = this.#trim(batch, added.length)
+    let firstSequence = this.#firstSequence
     try {
+      firstSequence = this.#trim(batch, added.length)
       await this.#tables.commit(batch.writes())
     } catch (error) {
       return this.#commitFailed(error, batch, added)
@@ -380,7 +361,7 @@ class TableQueueStore implements LogQueueStore {
   }
 
   #broken(error: unknown, added: readonly Change[]): CommitResult<Change> {
-    const broken = new Error('the queue is broken: a commit failed', { cause: error })
+    const broken = new Error(`the queue is broken: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
     for (const change of added) change.failed(broken)
     this.#commits.stop(broken)
     this.#options.onBroken(broken)

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { DeliveryOutcome } from '#agent/domain/delivery-outcome.ts'
 import { bounced, deferred, delivered, message, NOON, openQueue, temporaryDirectory } from '#test/builders/queue.ts'
-import type { LogQueueStore, StoredEntry } from './log-queue-store.ts'
+import type { LogQueueStore, StoredEntry } from './log-queue.ts'
 import type { Delivery } from './queue-store.ts'
 
 /** The laws of the log: replaying it gives the same queue, and what is kept as a sum is the sum. */

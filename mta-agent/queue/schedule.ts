@@ -13,6 +13,7 @@ export class Schedule {
   readonly #lanes = new Map<Domain, DestinationLane>()
   readonly #heap = new IndexedHeap<DestinationLane>((a, b) => compareDue(a.first()!, b.first()!) < 0)
   readonly #taken = new Set<string>()
+  readonly #isTaken = (key: Buffer): boolean => this.#taken.has(nameOf(key))
 
   /** `rows`: how many rows each destination has in the schedule. */
   constructor(reader: ScheduleReader, rows: ReadonlyMap<Domain, number>) {
@@ -75,7 +76,7 @@ export class Schedule {
   }
 
   isTaken(key: Buffer): boolean {
-    return this.#taken.has(nameOf(key))
+    return this.#isTaken(key)
   }
 
   /** The row is new in the schedule. */
@@ -121,7 +122,7 @@ export class Schedule {
   #lane(destination: Domain): DestinationLane {
     const known = this.#lanes.get(destination)
     if (known) return known
-    const lane = new DestinationLane(destination, this.#reader, (key) => this.isTaken(key))
+    const lane = new DestinationLane(destination, this.#reader, this.#isTaken)
     this.#lanes.set(destination, lane)
     return lane
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { DeliveryOutcome } from '#agent/domain/delivery-outcome.ts'
 import type { Domain, Envelope } from '#agent/domain/envelope.ts'
 import { openLmdbQueueStore, type LmdbStoreOptions } from '#agent/queue/lmdb-queue-store.ts'
-import type { LogQueueStore } from '#agent/queue/log-queue-store.ts'
+import type { LogQueueStore } from '#agent/queue/log-queue.ts'
 import type { NewMessage } from '#agent/queue/queue-store.ts'
 
 /** Builders for the queue: valid by default, a test writes only what is different. */
