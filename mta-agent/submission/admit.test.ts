@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest'
+import { judgeData, judgeMail, type AdmitFacts } from './admit.ts'
+
+const facts = (change: Partial<AdmitFacts> = {}): AdmitFacts => ({
+  mode: 'Run',
+  stopping: false,
+  mayRelay: true,
+  declaredBytes: undefined,
+  maxMessageBytes: 1000,
+  queueRoom: 'room',
+  inFlightBytes: 0,
+  maxInFlightBytes: 5000,
+  ...change,
+})
+const code = (verdict: ReturnType<typeof judgeMail>) =>
+  verdict === 'admitted' ? verdict : `${verdict.refused.code} ${verdict.refused.enhanced}`
+
+test.each([
+  ['all is well', {}, 'admitted'],
+  ['the size is just right', { declaredBytes: 1000 }, 'admitted'],
+  ['the process stops', { stopping: true }, '421 4.3.2'],
+  ['the stream drains', { mode: 'Drain' }, '421 4.3.2'],
+  ['the stream is held', { mode: 'Hold' }, '451 4.3.2'],
+  ['the client is a stranger', { mayRelay: false }, '530 5.7.0'],
+  ['it is declared too large', { declaredBytes: 1001 }, '552 5.3.4'],
+  ['the queue is full', { queueRoom: 'full' }, '452 4.3.1'],
+  ['too much is being received', { declaredBytes: 1000, inFlightBytes: 4001 }, '452 4.3.1'],
+  ['a stranger meets a full queue', { mayRelay: false, queueRoom: 'full' }, '530 5.7.0'],
+] satisfies [string, Partial<AdmitFacts>, string][])('MAIL when %s', (_, change, want) => {
+  expect(code(judgeMail(facts(change)))).toBe(want)
+})
+
+test('an admitted transaction is not ended by a change of mode, only by want of room', () => {
+  expect([code(judgeData(facts({ mode: 'Drain', stopping: true }))), code(judgeData(facts({ queueRoom: 'full' })))]).toEqual([
+    'admitted',
+    '452 4.3.1',
+  ])
+})
