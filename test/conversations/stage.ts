@@ -17,8 +17,8 @@ export type MemoryQueue = Pick<QueueStore, 'append' | 'room'> & {
   readonly stored: NewMessage[]
   /** What append and room say. */
   state: 'works' | 'full' | 'full on append' | 'broken'
-  /** Set: append waits for it. */
-  gate: Promise<void> | undefined
+  /** Set: append waits for it, after it has said that it was called. */
+  gate: { readonly called: () => void; readonly opens: Promise<void> } | undefined
 }
 
 export function openMemoryQueue(): MemoryQueue {
@@ -27,7 +27,8 @@ export function openMemoryQueue(): MemoryQueue {
     state: 'works',
     gate: undefined,
     async append(message) {
-      await queue.gate
+      queue.gate?.called()
+      await queue.gate?.opens
       if (queue.state === 'full' || queue.state === 'full on append') throw new QueueFull('no room')
       if (queue.state === 'broken') throw new Error('disk failed')
       queue.stored.push(message)
