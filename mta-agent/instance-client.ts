@@ -3,7 +3,7 @@ import { FIELD_OWNERS, GROUP, RESOURCES, VERSION } from '#crds/group.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import { openClient, type Client } from '#kube/client.ts'
 import { systemClock } from '#kube/clock.ts'
-import { openInCluster } from '#kube/config.ts'
+import type { ApiServer } from '#kube/config.ts'
 import { isKubeError } from '#kube/errors.ts'
 import { runReflector } from '#kube/reflector.ts'
 import { resource } from '#kube/resources.ts'
@@ -40,12 +40,8 @@ export type InstanceClient = AsyncDisposable & {
 
 const RETRY_MILLIS = 2_000
 
-export async function openInstanceClient(
-  env: Readonly<Record<string, string | undefined>>,
-  source: ClusterSource,
-  log: AgentLog,
-): Promise<InstanceClient> {
-  const client = openClient(await openInCluster(env))
+export function openInstanceClient(server: ApiServer, source: ClusterSource, log: AgentLog): InstanceClient {
+  const client = openClient(server)
   const key = { namespace: source.namespace, name: source.name }
   const fieldSelector = `metadata.name=${source.name}`
   return {

@@ -39,8 +39,8 @@ function die(error: unknown): void {
 async function openSource(config: Config): Promise<DocumentSource & AsyncDisposable> {
   if (config.source.kind === 'file') return openFileSource(config.source.path, log)
   // Loaded only where there is a cluster: the HTTP client alone takes 30 MB of memory.
-  const { openInstanceClient } = await import('./instance-client.ts')
-  return openInstanceClient(process.env, config.source, log)
+  const [{ openInstanceClient }, { openInCluster }] = await Promise.all([import('./instance-client.ts'), import('#kube/config.ts')])
+  return openInstanceClient(await openInCluster(process.env), config.source, log)
 }
 
 async function main(): Promise<void> {
