@@ -246,6 +246,7 @@ class RunningAgent {
       stopping: this.#stopping,
       room: store.room(0),
       totals: store.totals(),
+      receiving: this.#parts?.submission.receiving() ?? 0,
       inFlight: scheduler.inFlight(),
     }
   }

@@ -8,6 +8,8 @@ export type Activity = {
   readonly stopping: boolean
   readonly room: 'room' | 'full'
   readonly totals: QueueTotals
+  /** Messages being received or stored by submission. */
+  readonly receiving: number
   /** Deliveries being attempted or recorded. */
   readonly inFlight: number
 }
@@ -23,10 +25,11 @@ export function judgeAccepting(now: Activity): Judgement {
   return { status: 'True', reason: 'Accepting', message: 'mail is accepted' }
 }
 
-/** Only when nothing is left that could still be sent. */
+/** Only when nothing is left that could still be sent, and nothing can come any more: the volume may be deleted on this word. */
 export function judgeDrained(now: Activity): Judgement {
   if (now.mode !== 'Drain') return no('NotDraining', `mode is ${now.mode}`)
   if (now.totals.messages > 0 || now.inFlight > 0) return no('Draining', 'messages are still queued')
+  if (now.receiving > 0) return no('Draining', 'messages are still being received')
   return { status: 'True', reason: 'QueueEmpty', message: 'nothing is queued and nothing is accepted' }
 }
 

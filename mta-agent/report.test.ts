@@ -21,6 +21,7 @@ const facts = ({ activity, ...change }: Change = {}): ReportFacts => ({
     stopping: false,
     room: 'room',
     totals: { messages: 0, recipients: 0, deferred: 0, contentBytes: 0 },
+    receiving: 0,
     inFlight: 0,
     ...activity,
   },
@@ -88,6 +89,7 @@ describe('conditions', () => {
     ['Drained', { activity: { mode: 'Drain' } }, 'True QueueEmpty: nothing is queued and nothing is accepted'],
     ['Drained', { activity: { mode: 'Drain', totals: queued } }, 'False Draining: messages are still queued'],
     ['Drained', { activity: { mode: 'Drain', inFlight: 1 } }, 'False Draining: messages are still queued'],
+    ['Drained', { activity: { mode: 'Drain', receiving: 1 } }, 'False Draining: messages are still being received'],
     ['Drained', { activity: { mode: 'Hold' } }, 'False NotDraining: mode is Hold'],
   ] satisfies [string, Change, string][])('%s, given %o', (type, change, want) => {
     expect(conditionOf(change, type)).toBe(want)

@@ -30,9 +30,7 @@ test.each([
   expect(code(judgeMail(facts(change)))).toBe(want)
 })
 
-test('an admitted transaction is not ended by a change of mode, only by want of room', () => {
-  expect([code(judgeData(facts({ mode: 'Drain', stopping: true }))), code(judgeData(facts({ queueRoom: 'full' })))]).toEqual([
-    'admitted',
-    '452 4.3.1',
-  ])
+test('an admitted transaction may go on while the stream is held or the process stops, not while it drains or when there is no room', () => {
+  const changes: Partial<AdmitFacts>[] = [{ mode: 'Hold' }, { stopping: true }, { mode: 'Drain' }, { queueRoom: 'full' }]
+  expect(changes.map((change) => code(judgeData(facts(change))))).toEqual(['admitted', 'admitted', '421 4.3.2', '452 4.3.1'])
 })

@@ -21,14 +21,18 @@ export type Verdict = 'admitted' | { readonly refused: SmtpReply }
 
 export function judgeMail(facts: AdmitFacts): Verdict {
   if (facts.stopping) return no(421, '4.3.2', 'this instance is stopping; try again')
-  if (facts.mode === 'Drain') return no(421, '4.3.2', 'this instance is draining and accepts no mail; try again')
+  if (facts.mode === 'Drain') return DRAINING
   if (facts.mode === 'Hold') return no(451, '4.3.2', 'the stream is on hold and accepts no mail; try later')
   if (!facts.mayRelay) return no(530, '5.7.0', 'authentication required')
   return judgeData(facts)
 }
 
-/** The part that can change between MAIL and DATA without being anybody's fault. */
+/**
+ * The part that can change between MAIL and DATA without being anybody's fault. A drain ends open transactions here: nothing may come into
+ * the queue after it was called empty. A hold lets them end.
+ */
 export function judgeData(facts: AdmitFacts): Verdict {
+  if (facts.mode === 'Drain') return DRAINING
   const declared = facts.declaredBytes ?? 0
   if (declared > facts.maxMessageBytes)
     return no(552, '5.3.4', `message must have at most ${facts.maxMessageBytes} bytes, was declared with ${declared}`)
@@ -37,4 +41,7 @@ export function judgeData(facts: AdmitFacts): Verdict {
   return 'admitted'
 }
 
+const DRAINING: Verdict = {
+  refused: { code: 421, enhanced: '4.3.2', text: 'this instance is draining and accepts no mail; try again' },
+}
 const no = (code: number, enhanced: string, text: string): Verdict => ({ refused: { code, enhanced, text } })

@@ -56,6 +56,8 @@ export type SubmissionPorts = {
 export type Submission = AsyncDisposable & {
   /** Ports that are listened on; implicit TLS only with a certificate. */
   readonly ports: { readonly submission: number; readonly submissions?: number }
+  /** Messages being received or stored now. In mode Drain it only falls, and at 0 nothing comes any more. */
+  receiving(): number
   /** Takes over changed settings and certificate. Opens the port of implicit TLS when there is a certificate now. */
   reconfigure(): Promise<void>
   /** Accepts nothing new, lets running transactions end until the signal aborts, then ends them. Resolves when no session is left. */
@@ -65,6 +67,8 @@ export type Submission = AsyncDisposable & {
 /** RFC 5321 section 4.5.3.2.7: at least 5 minutes. */
 const IDLE_TIMEOUT = 300_000
 const MAX_COMMAND_LENGTH = 12_288
+/** From DATA to the final dot. */
+const MAX_DATA_MILLIS = 1_800_000
 
 export async function openSubmission(ports: SubmissionPorts): Promise<Submission> {
   await using opening = new AsyncDisposableStack()
@@ -104,6 +108,10 @@ class Listener implements Submission {
   get ports(): Submission['ports'] {
     const implicit = portOf(this.#implicit)
     return { submission: portOf(this.#plain) ?? 0, ...(implicit === undefined ? {} : { submissions: implicit }) }
+  }
+
+  receiving(): number {
+    return this.#accepting.size
   }
 
   async open(): Promise<void> {
@@ -228,6 +236,8 @@ class Listener implements Submission {
   /** DATA: take, check, add, store, and only then say 250. */
   async #receive(session: SubmissionSession, transaction: Transaction, stream: SMTPServerDataStream): Promise<SmtpReply> {
     const startedAt = this.#ports.clock()
+    // A client that trickles its message would hold a place, its bytes and a drain for ever.
+    const late = setTimeout(() => session.abort(), MAX_DATA_MILLIS)
     const budget = new ByteBudget((delta) => (this.#inFlightBytes += delta))
     try {
       const intake = new MessageIntake({ maxMessageBytes: this.#ports.settings().maxMessageBytes })
@@ -241,6 +251,7 @@ class Listener implements Submission {
       this.#ports.metrics.acceptSeconds.observe((this.#ports.clock() - startedAt) / 1000)
       return reply
     } finally {
+      clearTimeout(late)
       budget.release()
     }
   }
