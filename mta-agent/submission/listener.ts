@@ -207,7 +207,10 @@ class Listener implements Submission {
   async #authenticate(auth: SMTPServerAuthentication, session: { remoteAddress: string }, callback: AuthCallback): Promise<void> {
     try {
       const user = auth.username ?? ''
-      const result = await this.#authenticator.verify(user, auth.password ?? '', clientKey(session.remoteAddress))
+      const client = clientKey(session.remoteAddress)
+      // RFC 4616: nobody may act for another here, so another identity beside one's own is as good as a wrong password.
+      const actsForAnother = Boolean(auth.authzid && auth.authcid && auth.authzid !== auth.authcid)
+      const result = await this.#authenticator.verify(actsForAnother ? '' : user, auth.password ?? '', client)
       this.#ports.metrics.authentications.inc({ result })
       if (result !== 'verified') this.#ports.log.warn({ client: session.remoteAddress, user, result }, 'authentication refused')
       if (result === 'wrong') this.#serverOf(session)?.sessionOf(session).noteAuthFailure()

@@ -90,8 +90,7 @@ export class MessageIntake {
   finish(trace: Trace): Intake | SmtpReply {
     if (this.#refusal !== undefined) return this.#refusal
     if (this.#afterCr || this.#lineLength > 0) return bare('the last line must end with CRLF')
-    const header = Buffer.concat(this.#chunks).subarray(0, this.#headerBytes ?? this.#bytes)
-    const fields = readHeader(header.toString('latin1'))
+    const fields = readHeader(this.#header())
     if (fields.hops >= MAX_HOPS)
       return { code: 554, enhanced: '5.4.6', text: `too many hops: must be fewer than ${MAX_HOPS}, was ${fields.hops}` }
     const added = Buffer.from(formatAddedLines(trace, fields), 'utf8')
@@ -123,6 +122,19 @@ export class MessageIntake {
     this.#lineLength = lineLength
     this.#afterCr = afterCr
     return (this.#headerBytes ?? this.#bytes + chunk.length) > MAX_HEADER_BYTES ? TOO_MUCH_HEADER : undefined
+  }
+
+  /** Only the chunks that it is in are copied. */
+  #header(): string {
+    const length = this.#headerBytes ?? this.#bytes
+    const parts: Buffer[] = []
+    let seen = 0
+    for (const chunk of this.#chunks) {
+      if (seen >= length) break
+      parts.push(chunk.subarray(0, length - seen))
+      seen += chunk.length
+    }
+    return Buffer.concat(parts).toString('latin1')
   }
 
   #endHeader(at: number): void {
