@@ -1,7 +1,7 @@
 import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
 import type { SmtpReply } from '../domain/smtp-reply.ts'
 import type { Delivery, Millis, QueueStore, StoredMessage } from '../queue/queue-store.ts'
-import { isTooManyRecipients } from './classify-reply.ts'
+import { classifyReply, isPolicyDeferral, isTooManyRecipients } from './classify-reply.ts'
 import type { OpenFailure, Protection } from './connection.ts'
 import type { ConnectionPool, Lease } from './connection-pool.ts'
 import type { ContentBudget } from './content-budget.ts'
@@ -190,7 +190,12 @@ class Attempt {
     log.info({ queueId: this.#delivery.queueId, ...routeFacts(route), code, reply: reply.text }, 'no connection')
     this.#stepGate(route, { kind: 'failed', at })
     this.#lastFailure = { reply, route }
-    return 'next-host'
+    if (cause !== 'Refused' || !isPolicyDeferral(reply)) return 'next-host'
+    const outcome = classifyReply(reply, 'greeting')
+    const { host, source } = route
+    for (const { index } of this.#pending) this.#ends.set(index, { outcome, host, source: source.address, reports: false })
+    this.#pending = []
+    return 'stop'
   }
 
   async #transact(route: Route, lease: Lease): Promise<Next> {
@@ -227,7 +232,7 @@ class Attempt {
 
   #judgeEnd(route: Route, lease: Lease, end: TransactionEnd): Next {
     const at = this.#context.clock()
-    if (end.end === 'completed') {
+    if (end.end === 'completed' || this.#pending.length === 0) {
       // An answer that speaks of this source address at this host slows that pair, though the host did answer.
       const slowed = [...end.outcomes.values()].some((outcome) => outcome.kind === 'deferred' && outcome.scope === 'route')
       this.#stepGate(route, slowed ? { kind: 'failed', at } : { kind: 'answered' })

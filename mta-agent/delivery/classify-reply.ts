@@ -96,3 +96,9 @@ export function classifyReply(reply: SmtpReply, stage: Stage): DeliveryOutcome {
 /** RFC 5321 section 4.5.3.1.10: after some recipients were accepted this asks for the others in another transaction, at once. */
 export const isTooManyRecipients = (reply: SmtpReply): boolean =>
   (reply.code === 452 && reply.enhanced !== '4.2.2' && reply.enhanced !== '4.3.1') || (reply.code === 552 && reply.enhanced === undefined)
+
+/**
+ * A temporary no that is about us (RFC 3463 X.7): the other hosts of the provider would say the same, and count the asking. Big providers
+ * say it with 421, which otherwise only closes a session.
+ */
+export const isPolicyDeferral = (reply: SmtpReply): boolean => reply.code < 500 && reply.enhanced?.startsWith('4.7.') === true

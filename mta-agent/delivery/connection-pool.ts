@@ -170,9 +170,13 @@ export class ConnectionPool {
   }
 
   #takeIdle(key: string): Entry | undefined {
-    const entry = this.#idle.get(key)?.at(-1)
-    if (entry !== undefined) this.#forget(entry)
-    return entry
+    for (;;) {
+      const entry = this.#idle.get(key)?.at(-1)
+      if (entry === undefined) return undefined
+      this.#forget(entry)
+      if (entry.connection.wire.isQuiet()) return entry
+      this.#gone(entry)
+    }
   }
 
   #forget(entry: Entry): void {

@@ -9,6 +9,8 @@ import { openScheduler } from './scheduler.ts'
 
 /** The loop over the queue that is on disk. */
 
+/** Nothing here takes long; a busy machine may. */
+const LONG = { timeout: 4_500 }
 const broken = (cause: unknown): never => {
   throw cause
 }
@@ -43,13 +45,13 @@ test('what was cut off in one life of the agent arrives in the next, once, and t
       await using store = await openQueue(directory)
       for (const user of ['a', 'b', 'gone', 'slow', 'c']) await store.append(message([`${user}@example.com`, `${user}@example.net`]))
       const scheduler = start(store)
-      await expect.poll(() => store.totals().messages).toBe(1)
+      await expect.poll(() => store.totals().messages, LONG).toBe(1)
       await scheduler.stop(100)
     }
     await using store = await openQueue(directory)
     expect(store.totals()).toMatchObject({ messages: 1, deferred: 0 })
     await using _scheduler = start(store)
-    await expect.poll(() => store.totals().messages).toBe(0)
+    await expect.poll(() => store.totals().messages, LONG).toBe(0)
     const arrived = provider.arrivals().map(({ sender, recipients }) => `${sender} > ${recipients.map(({ address }) => address).join(' ')}`)
     const domains = ['example.com', 'example.net']
     expect(arrived.toSorted()).toEqual(

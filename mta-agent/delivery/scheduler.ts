@@ -386,10 +386,10 @@ class RunningScheduler implements Scheduler {
 
   async #finish(): Promise<void> {
     if (this.#state === 'running') this.#state = 'stopping'
-    this.#options.signal.removeEventListener('abort', this.#onAbort)
     clearTimeout(this.#timer)
     await Promise.all(this.#running)
     await this.#pool.closeIdle()
+    this.#options.signal.removeEventListener('abort', this.#onAbort)
   }
 }
 

@@ -1,7 +1,7 @@
 import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
 import type { Recipient } from '../domain/envelope.ts'
 import type { SmtpReply } from '../domain/smtp-reply.ts'
-import { classifyReply } from './classify-reply.ts'
+import { classifyReply, isPolicyDeferral } from './classify-reply.ts'
 import { type Connection, withoutLines } from './connection.ts'
 import type { SmtpTimeouts } from './ports.ts'
 import type { WireReply } from './reply-parser.ts'
@@ -103,6 +103,7 @@ class Dialogue {
         : { code: 451, enhanced: '4.4.2', text: `lost the connection with ${host.name}[${host.address}]: ${error.message}` }
     const lastCode = error instanceof SessionOver ? String(error.reply.code) : error.code
     const ambiguous = this.#dotSent && error instanceof WireFailed
+    if (error instanceof SessionOver && isPolicyDeferral(last)) this.#setUnanswered(classifyReply(last, 'mail'))
     if (ambiguous) this.#setAccepted({ kind: 'deferred', reply: last, scope: 'route' })
     return { outcomes: this.#outcomes, end: ambiguous ? 'ambiguous' : 'lost', last, lastCode, answered: this.#answered }
   }
@@ -181,6 +182,10 @@ class Dialogue {
 
   #setAccepted(outcome: DeliveryOutcome): void {
     for (const { index } of this.#accepted) this.#outcomes.set(index, outcome)
+  }
+
+  #setUnanswered(outcome: DeliveryOutcome): void {
+    for (const { index } of this.#request.recipients) if (!this.#outcomes.has(index)) this.#outcomes.set(index, outcome)
   }
 
   async #read(timeoutMillis: number): Promise<WireReply> {
