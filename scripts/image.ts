@@ -20,7 +20,7 @@ const SOURCES = ['crds', 'kube', 'operator', 'mta-agent'] as const
 const REPOSITORY = 'localhost/mtafleet'
 const BASE = 'localhost/mtafleet-base'
 /** A new number makes a new base; its packages are Debian's of the day. */
-const BASE_VERSION = 1
+const BASE_VERSION = 2
 const OLDER_KEPT = 3
 const BUILDAH = ['buildah', '--storage-driver', 'vfs'] as const
 
@@ -110,14 +110,17 @@ async function ensureBase(say: (text: string) => void): Promise<void> {
     await runCommand(
       [
         ...['mmdebstrap', '--format=tar', '--variant=essential', '--include=ca-certificates,netbase,tzdata,libstdc++6'],
+        // Without usrmerge, which would bring the whole of Perl with it: the tree is made merged from the start.
+        '--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr',
+        String.raw`--setup-hook=printf 'Package: usrmerge\nPin: release *\nPin-Priority: -1\n' > "$1"/etc/apt/preferences.d/no-usrmerge`,
         ...['man', 'locale', 'doc', 'info'].flatMap((name) => [`--dpkgopt=path-exclude=/usr/share/${name}/*`]),
         '--dpkgopt=path-include=/usr/share/doc/*/copyright',
-        '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/* "$1"/var/log/*',
-        ...['bookworm', `${root}.new`],
+        '--customize-hook=rm -rf "$1"/etc/apt/preferences.d/* "$1"/etc/apt/sources.list "$1"/var/lib/apt/lists/* "$1"/var/cache/* "$1"/var/log/*',
+        ...['bookworm', `${root}.${process.pid}`],
       ],
       { timeoutMillis: 300_000 },
     )
-    await rename(`${root}.new`, root)
+    await rename(`${root}.${process.pid}`, root)
   }
   const container = (await runCommand([...BUILDAH, 'from', 'scratch'])).trim()
   try {
@@ -129,7 +132,7 @@ async function ensureBase(say: (text: string) => void): Promise<void> {
 }
 
 async function pushArchive(ref: string, tar: string): Promise<void> {
-  const fresh = `${tar}.new`
+  const fresh = `${tar}.${process.pid}`
   await rm(fresh, { force: true })
   await runCommand([...BUILDAH, 'push', '--quiet', ref, `docker-archive:${fresh}:${ref}`], { timeoutMillis: 300_000 })
   await rename(fresh, tar)
