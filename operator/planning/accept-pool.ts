@@ -1,6 +1,6 @@
 import type { IPPool } from '#crds/ip-pool.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
-import { byAge, byName, findObject, type FleetSnapshot, formatName } from './snapshot.ts'
+import { byAge, findObject, type FleetSnapshot, formatName } from './snapshot.ts'
 
 /** Whether a stream may send from its pool. A pool serves one stream, so that no stream can spoil the reputation of another. */
 
@@ -36,15 +36,20 @@ export const servedStream = (fleet: FleetSnapshot, pool: IPPool): SendingStream 
 
 /** The other pools, over all namespaces, that name the address too. */
 export const rivalPools = (fleet: FleetSnapshot, pool: IPPool, address: string): readonly string[] =>
-  (poolsByAddress(fleet.pools).get(address) ?? []).filter((name) => name !== formatName(pool))
+  (poolsByAddress(fleet.pools).get(address) ?? []).filter((name) => name !== formatName(pool)).toSorted()
 
 const indexes = new WeakMap<readonly IPPool[], ReadonlyMap<string, readonly string[]>>()
 function poolsByAddress(pools: readonly IPPool[]): ReadonlyMap<string, readonly string[]> {
   const known = indexes.get(pools)
   if (known !== undefined) return known
   const index = new Map<string, string[]>()
-  for (const pool of pools.toSorted(byName)) {
-    for (const { address } of pool.spec.addresses) index.set(address, [...(index.get(address) ?? []), formatName(pool)])
+  for (const pool of pools) {
+    const name = formatName(pool)
+    for (const { address } of pool.spec.addresses) {
+      const names = index.get(address)
+      if (names === undefined) index.set(address, [name])
+      else names.push(name)
+    }
   }
   indexes.set(pools, index)
   return index

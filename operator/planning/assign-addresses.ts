@@ -52,7 +52,7 @@ export function planAssignments(
   pool: IPPool,
   claimants: readonly Claimant[],
 ): ReadonlyMap<string, Assignment> {
-  const users = usersOfAddresses(fleet)
+  const users = usersOfAddresses(fleet, pool)
   const places = placeAll(fleet, stream, pool, claimants)
   const parties = claimants.flatMap((claimant): Party[] => {
     const place = places.get(claimant.name)
@@ -155,13 +155,12 @@ const heldOn = (instance: MTAInstance | undefined, pool: IPPool, nodeName: strin
  */
 type Users = ReadonlyMap<string, ReadonlySet<string>>
 
-export function usersOfAddresses(fleet: FleetSnapshot): Users {
-  const users = new Map<string, Set<string>>()
+/** Of the addresses of this pool. */
+export function usersOfAddresses(fleet: FleetSnapshot, pool: IPPool): Users {
+  const users = new Map<string, Set<string>>(pool.spec.addresses.map(({ address }) => [address, new Set()]))
   for (const instance of fleet.instances) {
-    const listed = instance.status?.agent?.addresses ?? []
-    for (const address of [...instance.spec.addresses.map((entry) => entry.address), ...listed]) {
-      users.set(address, (users.get(address) ?? new Set()).add(formatName(instance)))
-    }
+    for (const { address } of instance.spec.addresses) users.get(address)?.add(formatName(instance))
+    for (const address of instance.status?.agent?.addresses ?? []) users.get(address)?.add(formatName(instance))
   }
   return users
 }
@@ -238,7 +237,7 @@ function explainShortage(
   if (rivals.length === entries.length) {
     return { reason: 'AddressConflict', message: `every address on node '${nodeName}' is named by another pool too: ${rivals.join(', ')}` }
   }
-  const inUse = entries.map(({ address }) => `${address} by ${[...(users.get(address) ?? ['nobody'])].toSorted().join(', ')}`)
+  const inUse = entries.map(({ address }) => `${address} by ${[...(users.get(address) ?? [])].toSorted().join(', ') || 'nobody'}`)
   const message = `waiting until the agents on node '${nodeName}' have let go: ${inUse.join('; ')}`
   return { reason: 'AddressesInUse', message }
 }

@@ -42,7 +42,7 @@ export function planPool(
 
 /** An address is its instance's until the agent has let it go as well, whatever the spec says by then. */
 function stateAddresses(fleet: FleetSnapshot, pool: IPPool): PoolAddressStatus[] {
-  const users = usersOfAddresses(fleet)
+  const users = usersOfAddresses(fleet, pool)
   return pool.spec.addresses.map(({ address }) => {
     const prefix = `${pool.metadata.namespace ?? ''}/`
     const [user] = [...(users.get(address) ?? [])].filter((name) => name.startsWith(prefix)).toSorted()

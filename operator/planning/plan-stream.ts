@@ -235,21 +235,26 @@ function assignAll(
   )
 }
 
-/** Ours as they will be, all others as they are. */
+/** Ours as they will be, all others on the same nodes as they are. */
 function planPorts(
   fleet: FleetSnapshot,
   stream: SendingStream,
   roster: readonly Entry[],
   assignments: ReadonlyMap<string, Assignment>,
 ): ReadonlyMap<string, Ports> {
-  const existing = fleet.instances.toSorted(byAge).map((instance): PortParty => {
+  const nodeOf = (instance: MTAInstance): string | undefined => {
     const assignment = isControlledBy(instance, stream) ? assignments.get(instance.metadata.name) : undefined
-    const nodeName = assignment === undefined ? instance.spec.nodeName : assignment.nodeName
-    return { id: formatName(instance), nodeName, ports: instance.spec.ports }
-  })
+    return assignment === undefined ? instance.spec.nodeName : assignment.nodeName
+  }
   const fresh = roster
     .filter((entry) => entry.instance === undefined && assignments.has(entry.name))
     .map((entry): PortParty => ({ id: idOf(stream, entry.name), nodeName: assignments.get(entry.name)?.nodeName, ports: undefined }))
+  const nodes = new Set([...roster.flatMap(({ instance }) => instance ?? []).map(nodeOf), ...fresh.map(({ nodeName }) => nodeName)])
+  const existing = fleet.instances
+    .map((instance) => ({ instance, nodeName: nodeOf(instance) }))
+    .filter(({ nodeName }) => nodeName === undefined || nodes.has(undefined) || nodes.has(nodeName))
+    .toSorted((a, b) => byAge(a.instance, b.instance))
+    .map(({ instance, nodeName }): PortParty => ({ id: formatName(instance), nodeName, ports: instance.spec.ports }))
   return allocatePorts([...existing, ...fresh], fleet.settings.ports)
 }
 
