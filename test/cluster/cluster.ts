@@ -10,10 +10,11 @@ import { findCgroups } from './cgroups.ts'
 import { findLoops } from './disks.ts'
 import { cgroupName } from './node-config.ts'
 import { NODE_LABEL, SLOT_LABEL, clusterObjects } from './objects.ts'
+import { giveImage, readArchive } from './images.ts'
 import { writePauseImage } from './pause-image.ts'
 import { type ClusterSize, type NodePlan, type Slot, WORLD, parseNode, parseSize, planNode, planNodes } from './plan.ts'
 import { findProcesses, inNamespace, isRunning, killProcesses, processesIn, sendSignal } from './processes.ts'
-import { diskPath, execInNode, findDisk, importImage, isPoweredOn, startNode, stopNode } from './nodes.ts'
+import { diskPath, execInNode, findDisk, isPoweredOn, startNode, stopNode } from './nodes.ts'
 import { type RunOptions, run, waitFor } from './run.ts'
 import { clusterFolder, diskFile, findSize, nodeFolder, readSize, writeSize } from './state.ts'
 import {
@@ -146,13 +147,13 @@ export function thawApiServer(): void {
   signalApiServer('SIGCONT')
 }
 
-/** Brings an image (tar archive of `docker save` or OCI layout) to every node. Throws when a node is off, since it could not be given the image. */
+/** Brings an image (a tar archive as `docker save` writes it) to every node that does not have it. Throws when a node is off, since it could not be given the image. */
 export async function loadImage(tar: string, signal?: AbortSignal): Promise<void> {
-  if (!existsSync(tar)) throw new Error(`the image must be a tar archive; there is no file ${tar}`)
   const nodes = planNodes(readSize())
   const off = nodes.filter((node) => !isPoweredOn(node))
   if (off.length > 0) throw new Error(`every node must be on to be given an image; off: ${off.map(({ name }) => name).join(', ')}`)
-  await Promise.all(nodes.map((node) => importImage(node, tar, signal)))
+  const archive = await readArchive(tar, signal)
+  await Promise.all(nodes.map((node) => giveImage(node, archive, signal)))
 }
 
 /** Runs a command in a node and returns its output. */

@@ -79,7 +79,7 @@ export function findDisk(node: NodePlan, slot: Slot): DiskPlan {
   return disk
 }
 
-/** Brings an image (a tar archive of `docker save` or OCI layout) into the node's containerd. */
+/** Brings an image into the node's containerd. */
 export async function importImage(node: NodePlan, tar: string, signal?: AbortSignal): Promise<void> {
   // The archive is given by its inode, through our own view of the file system: the node may not see its path.
   await run(
