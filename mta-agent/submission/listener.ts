@@ -200,7 +200,8 @@ class Listener implements Submission {
   #refusalOfConnection(): Error | null {
     this.#countSessions()
     if (this.#stopping) return replyError(421, '4.3.2 this instance is stopping; try again')
-    if (this.#sessions().length <= this.#ports.settings().maxConnections) return null
+    // smtp-server forgets a connection when it has said goodbye, before the client has hung up.
+    if (this.#connections() <= this.#ports.settings().maxConnections) return null
     return replyError(421, '4.7.0 too many connections; try again')
   }
 
@@ -349,12 +350,16 @@ class Listener implements Submission {
     return this.#servers().flatMap((server) => [...server.sessions])
   }
 
+  #connections(): number {
+    return this.#servers().reduce((sum, server) => sum + server.connections.size, 0)
+  }
+
   #serverOf(session: object): SubmissionServer | undefined {
     return this.#servers().find((server) => server.knows(session))
   }
 
   #countSessions(): void {
-    this.#ports.metrics.sessions.set(this.#sessions().length)
+    this.#ports.metrics.sessions.set(this.#connections())
   }
 }
 

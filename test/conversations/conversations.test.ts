@@ -9,7 +9,7 @@ import { makeCertificate, openStage, type Staged } from './stage.ts'
 const files = globSync('*.txt', { cwd: import.meta.dirname }).toSorted()
 const certificate = await makeCertificate('mta.example')
 
-test.each(files)('%s', async (file) => {
+test.each(files)('%s', { timeout: 30_000 }, async (file) => {
   const transcript = parseTranscript(readFileSync(`${import.meta.dirname}/${file}`, 'utf8'))
   expect(transcript.promise, `${basename(file)} must begin with what it promises`).not.toBe('')
   await using stage = await openStage(stageFor(transcript))
