@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
@@ -6,7 +6,9 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openProvider } from '#test/internet/provider.ts'
 import { startAgent, type AgentProcess, type Changeable } from './agent-process.ts'
+import { formatPasswordHash } from '#agent/submission/password-hash.ts'
 import { parseTranscript, play } from './play.ts'
+import { hashForTests, writeCertificate } from './stage.ts'
 
 /** The whole agent as a process, from examples/agent-alone.yaml: mail in, mail out, signals, and what it says when it cannot start. */
 
@@ -108,6 +110,39 @@ test('takes a changed document on SIGHUP, and keeps the old one when the new one
   })
   agent.process.kill('SIGHUP')
   expect(await agent.line('another process is needed', seen)).toMatchObject({ fields: ['spec.ports'] })
+})
+
+test('reads certificate and users from its directories, and new ones while it runs', { timeout: 60_000 }, async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'mtafleet-agent-'))
+  try {
+    const [tls, auth] = [join(directory, 'tls'), join(directory, 'auth')]
+    mkdirSync(tls)
+    mkdirSync(auth)
+    writeCertificate(tls, 'mta.example.com')
+    writeFileSync(join(auth, 'user'), formatPasswordHash(await hashForTests('secret')))
+    await using agent = startAgent({
+      directory,
+      change: ({ spec }) => {
+        Object.assign(spec.directories, { tls, auth })
+        spec.submission.allowedNetworks = ['192.0.2.0/24']
+        Object.assign(spec.submission, { tlsSecretRef: { name: 'tls' }, authSecretRef: { name: 'users' } })
+      },
+    })
+    const ports = (await agent.line('ready'))['ports'] as { submission: number; submissions: number }
+    const dialogue = (password: string, reply: string) => {
+      const token = Buffer.from(`\0user\0${password}`).toString('base64')
+      return `S: 220 …\nC: EHLO x.example\nS: 250-…\nS: 250 AUTH PLAIN LOGIN\nC: AUTH PLAIN ${token}\nS: ${reply}`
+    }
+    const over = { security: 'tls', port: ports.submissions, stored: () => [], act: () => Promise.resolve() } as const
+    expect(await play(parseTranscript(`# in\n${dialogue('secret', '235 2.7.0 …')}\nC: MAIL FROM:<>\nS: 250 2.1.0 …`), over)).toEqual([])
+    const seen = agent.lines.length
+    writeFileSync(join(auth, 'user'), `${formatPasswordHash(await hashForTests('other'))}\n`)
+    expect(await agent.line('credentials read', seen)).toMatchObject({ what: 'users', status: 'True' })
+    expect(await play(parseTranscript(`# out\n${dialogue('secret', '535 5.7.8 …')}`), over)).toEqual([])
+    expect(await play(parseTranscript(`# in\n${dialogue('other', '235 2.7.0 …')}`), over)).toEqual([])
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
 })
 
 test('a wrong document is told line by line, and the exit status is 1', { timeout: 30_000 }, async () => {
