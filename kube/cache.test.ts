@@ -116,3 +116,15 @@ test('law: however it came about, the indexes agree with the objects', () => {
     }),
   )
 })
+
+test('the answer to a write of our own that comes after the deletion does not bring the object back', () => {
+  const { cache } = openCache()
+  const section = cache.openSection()
+  section.replace([thing('a', '5')], '5')
+  section.remove(thing('a', '7'))
+  cache.expect(thing('a', '6'))
+  expect(cache.list()).toEqual([])
+  // Made anew under the same name it is another object, and newer.
+  cache.expect(thing('a', '9'))
+  expect(cache.list()).toEqual([thing('a', '9')])
+})

@@ -12,6 +12,9 @@ export type Change<T> = { readonly key: ObjectKey; readonly before: T | undefine
 /** Names of what an object shall be found by; each index gives the values of one object. */
 export type Indexes<T, I extends string> = { readonly [name in I]: (object: T) => readonly string[] }
 
+/** More than the writes that can be under way at any time. */
+const GONE_REMEMBERED = 1024
+
 export class Cache<T extends KubeObject, I extends string = never> {
   readonly #indexes: Indexes<T, I>
   readonly #objects = new Map<string, T>()
@@ -19,6 +22,8 @@ export class Cache<T extends KubeObject, I extends string = never> {
   readonly #found = new Map<string, Set<string>>()
   /** Keys of our own writes that no watch has shown yet → the resource version they got. */
   readonly #expected = new Map<string, string>()
+  /** What was deleted last → the version it went with: an answer to an older write of ours must not bring it back. Bounded; oldest out first. */
+  readonly #gone = new Map<string, string>()
   readonly #sections: { readonly namespace: string | undefined; readonly keys: Set<string> }[] = []
   #listed: readonly T[] | undefined
   readonly #listeners: ((change: Change<T>) => void)[] = []
@@ -77,7 +82,8 @@ export class Cache<T extends KubeObject, I extends string = never> {
     const known = this.#objects.get(formatKey(key))?.metadata.resourceVersion
     const { resourceVersion } = object.metadata
     if (section === undefined || resourceVersion === undefined) return
-    if (known !== undefined && !isOlderVersion(known, resourceVersion)) return
+    const newest = known ?? this.#gone.get(formatKey(key))
+    if (newest !== undefined && !isOlderVersion(newest, resourceVersion)) return
     this.#expected.set(formatKey(key), resourceVersion)
     section.keys.add(formatKey(key))
     this.#put(object)
@@ -99,6 +105,7 @@ export class Cache<T extends KubeObject, I extends string = never> {
       if (!this.#isNews(key, resourceVersion)) return
       keys.delete(key)
       this.#remove(key)
+      if (resourceVersion !== undefined) this.#bury(key, resourceVersion)
     }
     return {
       put,
@@ -136,6 +143,13 @@ export class Cache<T extends KubeObject, I extends string = never> {
     this.#objects.delete(text)
     this.#unindex(before)
     this.#tell({ key: keyOf(before), before, after: undefined })
+  }
+
+  #bury(key: string, resourceVersion: string): void {
+    this.#gone.delete(key)
+    this.#gone.set(key, resourceVersion)
+    const [oldest] = this.#gone.keys()
+    if (this.#gone.size > GONE_REMEMBERED && oldest !== undefined) this.#gone.delete(oldest)
   }
 
   #tell(change: Change<T>): void {
