@@ -51,7 +51,9 @@ export function planStream(
   const ends = planEnds(fleet, stream, roster)
   const held = childPlan.foreign.length > 0
   const instanceChanges = held ? allotted.changes.filter(({ isNew }) => !isNew) : allotted.changes
-  const changes = [...hold(stream), ...childPlan.changes, ...instanceChanges.map(({ change }) => change), ...ends.changes]
+  const kept = [...hold(stream), ...childPlan.changes, ...instanceChanges.map(({ change }) => change)]
+  // A refusal ends the list. What a stream that goes still needs must not hold up its going: in a namespace that ends nothing can be made.
+  const changes = isDeleting(stream) ? [...ends.changes, ...kept] : [...kept, ...ends.changes]
   const status = judgeStream(
     fleet,
     stream,
