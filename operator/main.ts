@@ -3,7 +3,7 @@ import { type Client, openClient } from '#kube/client.ts'
 import { systemClock } from '#kube/clock.ts'
 import { openInCluster, openKubeconfig } from '#kube/config.ts'
 import { openEvents } from '#kube/events.ts'
-import { acquireLease, type HeldLease } from '#kube/lease.ts'
+import { acquireLease, LeaseLost } from '#kube/lease.ts'
 import { type Config, readConfig } from './config.ts'
 import { Fleet } from './fleet.ts'
 import { openHealthServer } from './health.ts'
@@ -12,11 +12,12 @@ import { type Metrics, openMetrics } from './metrics.ts'
 import { Operator } from './operator.ts'
 
 /**
- * The operator: config → client → caches → controllers, then waiting for SIGTERM. Every replica keeps its caches warm, one leads. A replica that loses the lead ends
- * with status 1 and starts afresh: nothing it had begun may go on.
+ * The operator: config → client → caches → controllers, then waiting for SIGTERM. Every replica keeps its caches warm, one leads. A replica that loses the lead stops
+ * all its reconciles before anyone can follow, and stands again; if they do not stop, the process ends.
  */
 
-process.exitCode = await main(process.env)
+/** Less than what lies between the renew deadline and the end of the lease. */
+const STOP_MILLIS = 4000
 
 async function main(env: Readonly<Record<string, string | undefined>>): Promise<number> {
   const config = readConfig(env)
@@ -47,7 +48,7 @@ type Parts = {
   readonly log: Log
   readonly metrics: Metrics
   readonly client: Client
-  /** Aborted by whatever ends the process: a signal, the loss of the lead, a part that failed. */
+  /** Aborted by whatever ends the process: a signal, or a part that failed. */
   readonly stop: AbortController
 }
 
@@ -90,28 +91,58 @@ async function run(parts: Parts): Promise<void> {
   }
 }
 
-async function lead({ config, log, metrics, client, stop }: Parts, operator: Operator): Promise<void> {
+/** Stands for the lead, leads, and stands again when it was lost: an API server that is away for a while is no reason to end. */
+async function lead(parts: Parts, operator: Operator): Promise<void> {
+  const { signal } = parts.stop
+  const identity = `${parts.config.podName}_${randomUUID()}`
+  while (!signal.aborted) await reign(parts, operator, identity)
+  signal.throwIfAborted()
+}
+
+async function reign({ config, log, metrics, client, stop }: Parts, operator: Operator, identity: string): Promise<void> {
   const { name, durationMillis, renewDeadlineMillis, retryMillis } = config.lease
-  const callMillis = Math.min(5000, Math.floor((renewDeadlineMillis - retryMillis) / 2))
-  const lease: HeldLease = await acquireLease(
+  await using lease = await acquireLease(
     {
       client,
       key: { namespace: config.namespace, name },
-      identity: `${config.podName}_${randomUUID()}`,
-      times: { leaseDurationMillis: durationMillis, renewDeadlineMillis, retryMillis, callMillis },
+      identity,
+      times: {
+        leaseDurationMillis: durationMillis,
+        renewDeadlineMillis,
+        retryMillis,
+        callMillis: Math.min(5000, Math.floor((renewDeadlineMillis - retryMillis) / 2)),
+      },
       clock: systemClock,
       onReport: (report) => log.info(report, 'lease'),
     },
     stop.signal,
   )
-  await using _ = lease
-  lease.lost.addEventListener('abort', () => stop.abort(lease.lost.reason), { once: true })
-  if (lease.lost.aborted) stop.abort(lease.lost.reason)
+  const end = AbortSignal.any([stop.signal, lease.lost])
   metrics.setLeading(1)
   log.info('leading')
-  await supervise(operator.run(stop.signal), stop)
-  metrics.setLeading(0)
-  stop.signal.throwIfAborted()
+  try {
+    await endWithin(operator.run(end), end, STOP_MILLIS)
+  } finally {
+    metrics.setLeading(0)
+  }
+  if (lease.lost.aborted)
+    log.warn({ because: lease.lost.reason instanceof LeaseLost ? lease.lost.reason.because : lease.lost.reason }, 'lead lost')
+}
+
+/** What does not end when it is told to must not go on beside the next leader: then the process ends. */
+async function endWithin(work: Promise<void>, end: AbortSignal, millis: number): Promise<void> {
+  const late = Promise.withResolvers<never>()
+  const arm = () => setTimeout(() => late.reject(new Error(`reconciles must end within ${millis} ms of being told, and did not`)), millis)
+  const timers: NodeJS.Timeout[] = []
+  const onEnd = () => timers.push(arm())
+  end.addEventListener('abort', onEnd, { once: true })
+  if (end.aborted) onEnd()
+  try {
+    await Promise.race([work, late.promise])
+  } finally {
+    end.removeEventListener('abort', onEnd)
+    for (const timer of timers) clearTimeout(timer)
+  }
 }
 
 /** A part that fails ends the process: half an operator is worse than none. */
@@ -122,3 +153,5 @@ async function supervise(part: Promise<void>, stop: AbortController): Promise<vo
     stop.abort(error)
   }
 }
+
+process.exitCode = await main(process.env)

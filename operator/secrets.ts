@@ -1,3 +1,5 @@
+import { findCondition } from '#crds/conditions.ts'
+import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { Client } from '#kube/client.ts'
 import type { Clock } from '#kube/clock.ts'
 import { isKubeError } from '#kube/errors.ts'
@@ -30,10 +32,10 @@ export type SecretOptions = {
   readonly onFailure: (key: NamespacedKey, error: unknown) => void
 }
 
-/** One that is missing is waited for by somebody; one that is there is changed rarely, and the kubelet brings its new content to the agent in any case. */
-const LOOK_AGAIN_MISSING_MILLIS = 10_000
-const LOOK_AGAIN_MILLIS = 120_000
-const TURN_MILLIS = 5000
+/** One that is missing or wrong is waited for by somebody; a good one changes rarely, and the kubelet brings its new content to the agent in any case. */
+const LOOK_AGAIN_WAITED_FOR_MILLIS = 4000
+const LOOK_AGAIN_MILLIS = 60_000
+const TURN_MILLIS = 2000
 const SECRET_METADATA = metadataOnly(SECRETS)
 
 export class Secrets {
@@ -65,11 +67,14 @@ export class Secrets {
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    const named = new Set(namedSecrets(this.#options.ours()).map(formatKey))
+    const ours = this.#options.ours()
+    const named = new Set(namedSecrets(ours).map(formatKey))
+    const waitedFor = new Set(namedSecrets({ streams: [], instances: ours.instances.filter(waitsForSecrets) }).map(formatKey))
     const now = this.#options.clock.monotonic()
     for (const [text, { key, facts, lookedAt }] of this.#known) {
+      const interval = facts === undefined || waitedFor.has(text) ? LOOK_AGAIN_WAITED_FOR_MILLIS : LOOK_AGAIN_MILLIS
       if (!named.has(text)) this.#known.delete(text)
-      else if (now - lookedAt >= (facts === undefined ? LOOK_AGAIN_MISSING_MILLIS : LOOK_AGAIN_MILLIS)) await this.#lookAgain(key, signal)
+      else if (now - lookedAt >= interval) await this.#lookAgain(key, signal)
     }
   }
 
@@ -101,13 +106,15 @@ export class Secrets {
   }
 }
 
+const waitsForSecrets = ({ status }: MTAInstance): boolean => findCondition(status?.conditions, 'SecretsFound')?.status !== 'True'
+
 function factsOf({ namespace, name }: NamespacedKey, type: unknown, content: unknown): SecretFacts {
   const keys = typeof content === 'object' && content !== null ? Object.keys(content).toSorted() : []
   return { namespace, name, type: typeof type === 'string' ? type : '', keys }
 }
 
 /** Each once. */
-export function namedSecrets({ streams, instances }: Ours): readonly NamespacedKey[] {
+export function namedSecrets({ streams, instances }: Pick<Ours, 'streams' | 'instances'>): readonly NamespacedKey[] {
   const keys = [...streams, ...instances].flatMap(({ metadata: { namespace = '' }, spec: { submission } }) =>
     [submission.tlsSecretRef, submission.authSecretRef].flatMap((ref) => (ref === undefined ? [] : [{ namespace, name: ref.name }])),
   )
