@@ -1,5 +1,5 @@
 import type { Millis } from '../queue/queue-store.ts'
-import { admits, type Gate, type GateEvent, OPEN, step } from '../shaping/destination-gate.ts'
+import { admits, type CoolDown, type Gate, type GateEvent, OPEN, step } from '../shaping/destination-gate.ts'
 
 /** The gates of all destinations, or of all routes, by name. Those that are open and without failures need no memory. */
 
@@ -7,8 +7,13 @@ const MAX_GATES = 100_000
 
 export class Gates {
   readonly #gates = new Map<string, Gate>()
+  readonly #coolDown: () => CoolDown
   /** What nextOpening said, until a gate moves: it is asked at every pass. */
   #next: { readonly at: Millis | undefined } | undefined
+
+  constructor(coolDown: () => CoolDown) {
+    this.#coolDown = coolDown
+  }
 
   admits(name: string, now: Millis, most: number): number {
     return admits(this.#gates.get(name) ?? OPEN, now, most)
@@ -17,7 +22,7 @@ export class Gates {
   /** The states before and after, for the log; undefined when the state is as it was. */
   step(name: string, event: GateEvent): { readonly from: Gate['state']; readonly to: Gate['state'] } | undefined {
     const before = this.#gates.get(name) ?? OPEN
-    const after = step(before, event)
+    const after = step(before, event, this.#coolDown())
     if (after === before) return undefined
     if (before.state !== 'open' || after.state !== 'open') this.#next = undefined
     this.#gates.delete(name)

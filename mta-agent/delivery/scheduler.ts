@@ -2,6 +2,7 @@ import { formatReply } from '../domain/smtp-reply.ts'
 import type { Domain } from '../domain/envelope.ts'
 import type { Delivery, Millis, StoredMessage } from '../queue/queue-store.ts'
 import { type ConcurrencyWindow, grow, shrink } from '../shaping/concurrency-window.ts'
+import { type CoolDown, coolDownFor } from '../shaping/destination-gate.ts'
 import { attemptDelivery, type AttemptContext, type AttemptEnd, type RecipientEnd } from './attempt.ts'
 import { concludeAttempt, type Conclusion } from './conclude.ts'
 import { ConnectionPool } from './connection-pool.ts'
@@ -67,10 +68,10 @@ class RunningScheduler implements Scheduler {
   readonly #cutOff = new AbortController()
   readonly #sources: SourceAddresses
   readonly #budget = new ContentBudget(CONTENT_BYTES)
-  readonly #destinationGates = new Gates()
+  readonly #destinationGates: Gates
   /** Of destinations that refused a connection while others of ours were open; where there is none, the configured limit holds. */
   readonly #windows = new Map<Domain, ConcurrencyWindow>()
-  readonly #routeGates = new Gates()
+  readonly #routeGates: Gates
   /** Attempts now, by destination. */
   readonly #attempting = new Map<Domain, number>()
   /** Everything taken from the queue and not yet given back. */
@@ -87,6 +88,9 @@ class RunningScheduler implements Scheduler {
     this.#tuning = { ...DEFAULT_TUNING, ...options.tuning }
     this.#metrics = options.metrics ?? NO_METRICS
     this.#resolver = options.resolver ?? openResolver({ clock: options.clock })
+    const coolDown = (): CoolDown => coolDownFor(options.settings().queue.retrySeconds)
+    this.#destinationGates = new Gates(coolDown)
+    this.#routeGates = new Gates(coolDown)
     this.#sources = new SourceAddresses(() => options.onAddresses?.())
     this.#pool = new ConnectionPool({
       timeouts: this.#tuning.timeouts,

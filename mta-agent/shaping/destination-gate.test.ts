@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { admits, FIRST_COOL_DOWN, type Gate, type GateEvent, LAST_COOL_DOWN, OPEN, step } from './destination-gate.ts'
+import { admits, coolDownFor, type Gate, type GateEvent, OPEN, step as stepWith } from './destination-gate.ts'
 
-const run = (...events: readonly GateEvent[]): Gate => events.reduce<Gate>(step, OPEN)
+const COOL_DOWN = coolDownFor([300, 3600])
+const step = (gate: Gate, event: GateEvent): Gate => stepWith(gate, event, COOL_DOWN)
+const run = (...events: readonly GateEvent[]): Gate => events.reduce(step, OPEN)
 const failed = (at: number): GateEvent => ({ kind: 'failed', at })
 
 test('three failures in a row close it for a minute', () => {
@@ -32,8 +34,16 @@ test('a probe that was called off may be made again at once', () => {
   expect(admits(step(probing, { kind: 'calledOff', at: 60_500 }), 60_500, 20)).toBe(1)
 })
 
+test.each([
+  [[300, 3600], { first: 60_000, last: 1_800_000 }],
+  [[5, 10], { first: 5_000, last: 10_000 }],
+  [[7200], { first: 60_000, last: 1_800_000 }],
+])('a ladder of %j seconds means cool-downs of %o', (ladder, wanted) => {
+  expect(coolDownFor(ladder)).toEqual(wanted)
+})
+
 test('blocked is closed until then', () => {
-  expect(step(OPEN, { kind: 'blocked', until: 5_000 })).toEqual({ state: 'closed', until: 5_000, coolDownMillis: FIRST_COOL_DOWN })
+  expect(step(OPEN, { kind: 'blocked', until: 5_000 })).toEqual({ state: 'closed', until: 5_000, coolDownMillis: COOL_DOWN.first })
 })
 
 const event = (at: number): fc.Arbitrary<GateEvent> =>
@@ -54,8 +64,8 @@ test('whatever happens: a closed gate admits one probe in the end, a probing one
     fc.property(history, (events) => {
       const gate = run(...events)
       expect(admits(gate, Number.MAX_SAFE_INTEGER, 20)).toBe({ open: 20, closed: 1, probing: 0 }[gate.state])
-      const coolDown = gate.state === 'open' ? FIRST_COOL_DOWN : gate.coolDownMillis
-      expect(coolDown >= FIRST_COOL_DOWN && coolDown <= LAST_COOL_DOWN).toBe(true)
+      const coolDown = gate.state === 'open' ? COOL_DOWN.first : gate.coolDownMillis
+      expect(coolDown >= COOL_DOWN.first && coolDown <= COOL_DOWN.last).toBe(true)
     }),
   )
 })

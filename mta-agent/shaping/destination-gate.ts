@@ -29,35 +29,42 @@ export const OPEN: Gate = { state: 'open', failures: 0 }
 
 /** One failure may be chance, and a connection lost; three in a row, with no answer between, are not. */
 const FAILURES_TO_CLOSE = 3
-/** Providers count their rates by the minute. */
-export const FIRST_COOL_DOWN = 60_000
-/** RFC 5321 section 4.5.4.1: the interval between attempts at a destination should be at least 30 minutes. */
-export const LAST_COOL_DOWN = 1_800_000
+/** How long a gate stays closed: at first, and at most after doubling. Milliseconds. */
+export type CoolDown = { readonly first: number; readonly last: number }
 
-export function step(gate: Gate, event: GateEvent): Gate {
+/**
+ * A minute, for providers count their rates by the minute; up to 30, the interval between attempts at a destination of RFC 5321 section
+ * 4.5.4.1. A retry ladder with shorter steps shortens both: who wants mail tried every 10 seconds means it of destinations too.
+ */
+export const coolDownFor = (retrySeconds: readonly number[]): CoolDown => ({
+  first: Math.min(60_000, ...retrySeconds.map((seconds) => seconds * 1000)),
+  last: Math.min(1_800_000, Math.max(...retrySeconds) * 1000),
+})
+
+export function step(gate: Gate, event: GateEvent, coolDown: CoolDown): Gate {
   if (event.kind === 'answered') return OPEN
-  if (event.kind === 'blocked') return block(gate, event.until)
+  if (event.kind === 'blocked') return block(gate, event.until, coolDown)
   switch (gate.state) {
     case 'open':
       if (event.kind !== 'failed') return gate
       return gate.failures + 1 < FAILURES_TO_CLOSE
         ? { state: 'open', failures: gate.failures + 1 }
-        : { state: 'closed', until: event.at + FIRST_COOL_DOWN, coolDownMillis: FIRST_COOL_DOWN }
+        : { state: 'closed', until: event.at + coolDown.first, coolDownMillis: coolDown.first }
     case 'closed':
       // Failures of attempts that began before it closed tell nothing new.
       return event.kind === 'dialled' && event.at >= gate.until ? { state: 'probing', coolDownMillis: gate.coolDownMillis } : gate
     case 'probing': {
       if (event.kind === 'dialled') return gate
       if (event.kind === 'calledOff') return { state: 'closed', until: event.at, coolDownMillis: gate.coolDownMillis }
-      const coolDownMillis = Math.min(gate.coolDownMillis * 2, LAST_COOL_DOWN)
+      const coolDownMillis = Math.max(coolDown.first, Math.min(gate.coolDownMillis * 2, coolDown.last))
       return { state: 'closed', until: event.at + coolDownMillis, coolDownMillis }
     }
   }
 }
 
-function block(gate: Gate, until: number): Gate {
+function block(gate: Gate, until: number, coolDown: CoolDown): Gate {
   if (gate.state === 'closed' && gate.until >= until) return gate
-  return { state: 'closed', until, coolDownMillis: gate.state === 'open' ? FIRST_COOL_DOWN : gate.coolDownMillis }
+  return { state: 'closed', until, coolDownMillis: gate.state === 'open' ? coolDown.first : gate.coolDownMillis }
 }
 
 /** How many may dial now, where `most` may while it is open. */
