@@ -75,7 +75,7 @@ test('greylisting defers an unknown triplet until its delay is over', async () =
 test('throttling counts per source address and names it', async () => {
   const throttle = { messages: 1, intervalSeconds: 3600, reply: REPLIES.microsoftRateLimited }
   await using provider = await openProvider({ name: 'throttling', addresses: ['127.0.0.1'], behaviour: { throttle } })
-  const ask = async (localAddress: string) => (await talk(provider, ['EHLO c', 'MAIL FROM:<a@x.example>'], localAddress)).at(-1)
+  const ask = async (localAddress: string) => (await talk(provider, ['EHLO c', 'MAIL FROM:<a@x.example>'], { localAddress })).at(-1)
   expect(await ask('127.0.0.11')).toBe('250 2.1.0 Sender accepted')
   expect(await ask('127.0.0.11')).toMatch(/^451 4\.7\.650 The mail server \[127\.0\.0\.11\] has been temporarily rate limited/)
   expect(await ask('127.0.0.12')).toBe('250 2.1.0 Sender accepted')
@@ -121,7 +121,7 @@ test.each([
   ['quit', [...UP_TO_DOT, 'QUIT'], 6],
 ] as const)('it hangs or closes at %s', async (at, lines, answered) => {
   await using provider = await openProvider({ name: 'odd', behaviour: { rules: [{ at, action: { do: 'hang' } }] } })
-  const hung = await talk(provider, lines)
+  const hung = await talk(provider, lines, { quietOnce: (heard) => heard.length >= answered })
   await provider.behave({ rules: [{ at, action: { do: 'close' } }] })
   const closed = await talk(provider, lines)
   expect({ hung: hung.at(-1), heard: hung.length, closed: closed.at(-1) }).toEqual({
@@ -136,17 +136,17 @@ test('it hangs and closes in the middle of a reply', async () => {
     name: 'odd',
     behaviour: { rules: [{ at: 'greeting', action: { do: 'hang', afterBytes: 5 } }] },
   })
-  expect(await talk(provider, [])).toEqual(['220 m', 'silence'])
+  expect(await talk(provider, [], { quietOnce: (_heard, pending) => pending.length >= 5 })).toEqual(['220 m', 'silence'])
   await provider.behave({ rules: [{ at: 'greeting', action: { do: 'close', afterBytes: 6, how: 'fin' } }] })
   expect(await talk(provider, [])).toEqual(['220 mx', 'closed'])
 })
 
 test.each(['hang', 'close'] as const)('a %s at the dot is written down, but has not arrived', async (how) => {
   await using provider = await openProvider({ name: 'odd', behaviour: { rules: [{ at: 'dot', action: { do: how } }] } })
-  await talk(provider, UP_TO_DOT)
-  expect(provider.arrivals().map(({ outcome, reply }) => ({ outcome, reply }))).toEqual([
-    { outcome: how === 'hang' ? 'hungAfterDot' : 'closedAfterDot', reply: '' },
-  ])
+  await talk(provider, UP_TO_DOT, { quietOnce: (heard) => heard.length >= 5 })
+  await expect
+    .poll(() => provider.arrivals().map(({ outcome, reply }) => ({ outcome, reply })))
+    .toEqual([{ outcome: how === 'hang' ? 'hungAfterDot' : 'closedAfterDot', reply: '' }])
   expect(provider.counts().outcomes.arrived).toBe(0)
 })
 
@@ -275,8 +275,15 @@ async function certificateVerdict(provider: Provider): Promise<string> {
   }
 }
 
+type Talk = {
+  readonly localAddress?: string
+  /** From when on saying nothing for 150 ms counts as silence: never before all is heard that must be, however slow the machine. */
+  readonly quietOnce?: (heard: readonly string[], pending: string) => boolean
+}
+
 /** Says the lines one after the other, each once the one before was answered; what was heard, and `closed` or `silence` where an answer is missing. */
-async function talk(provider: Provider, lines: readonly string[], localAddress = '127.0.0.1'): Promise<string[]> {
+async function talk(provider: Provider, lines: readonly string[], options: Talk = {}): Promise<string[]> {
+  const { localAddress = '127.0.0.1', quietOnce = () => false } = options
   const socket = connect({ host: provider.address, port: provider.port, localAddress })
   const heard: string[] = []
   let pending = ''
@@ -284,8 +291,9 @@ async function talk(provider: Provider, lines: readonly string[], localAddress =
   const { promise, resolve, reject } = Promise.withResolvers<'closed' | 'silence' | 'answered'>()
   socket.on('error', reject)
   socket.on('close', () => resolve('closed'))
-  // What silence is has to be measured: a reply on loopback takes under a millisecond.
-  socket.setTimeout(150, () => resolve('silence'))
+  const listen = () => socket.setTimeout(quietOnce(heard, pending) ? 150 : 5000)
+  socket.on('timeout', () => resolve('silence'))
+  listen()
   socket.on('data', (chunk: Buffer) => {
     pending += chunk.toString()
     for (
@@ -299,6 +307,7 @@ async function talk(provider: Provider, lines: readonly string[], localAddress =
       if (next !== undefined) socket.write(`${next}\r\n`)
       if (heard.length > lines.length) resolve('answered')
     }
+    listen()
   })
   try {
     const end = await promise
