@@ -97,11 +97,13 @@ export const WATCHES: { readonly [K in WatchedKind]: Row<Watched[K]> } = {
       { kind: 'SendingStream', key: inNamespaceOf(instance, instance.spec.streamRef.name) },
     ],
     onMeaning: (instance, ours) => {
-      const addresses = new Set(instance.spec.addresses.map(({ address }) => address))
+      const bound = instance.spec.addresses.map(({ address }) => address)
+      const addresses = new Set([...bound, ...(instance.status?.agent?.addresses ?? [])])
       const pools = ours.pools.filter((pool) => pool.spec.addresses.some(({ address }) => addresses.has(address)))
       const waiting = ours.streams.filter((stream) => findCondition(stream.status?.conditions, 'Ready')?.status !== 'True')
       return [
-        ...pools.map((pool) => wake('IPPool', pool)),
+        // An address may have moved to another pool: its stream takes it up when it is let go here.
+        ...pools.flatMap((pool) => [wake('IPPool', pool), ...streamsOfPool(ours, keyOf(pool))]),
         // Who waits may wait for the addresses or the ports that this one had.
         ...waiting.map((stream) => wake('SendingStream', stream)),
       ]
