@@ -63,12 +63,17 @@ class RunningAgent {
   readonly #wake = new Wake()
   #settings: Settings
   #stopping = false
+  /** Generation of the document that was taken last. */
+  #taken: number | undefined
+  /** One writing after the other: two at once would rename each other's file away. Never rejects. */
+  #keeping: Promise<void> = Promise.resolve()
   #parts: Parts | undefined
 
   constructor(ports: AgentPorts, settings: Settings, document: MTAInstance) {
     this.#ports = ports
     this.#settings = settings
     this.#conditions = document.status?.conditions
+    this.#taken = document.metadata.generation
     // Awaited below, and rejected at most once; without this a fault during start would count as unhandled.
     this.#broken.promise.catch(() => undefined)
   }
@@ -82,7 +87,8 @@ class RunningAgent {
     const ended = new AbortController()
     const follow = source.follow((instance) => this.#take(instance), ended.signal)
     const report = this.#report(ended.signal)
-    await this.#keep()
+    this.#keeping = this.#keeping.then(() => this.#keep())
+    await this.#keeping
     announce(log, { ports: parts.ports, mode: this.#settings.submission.mode, version: this.#ports.version }, 'ready')
     try {
       await Promise.race([aborted(stop), this.#broken.promise, follow, report])
@@ -97,7 +103,7 @@ class RunningAgent {
       } finally {
         ended.abort()
       }
-      await Promise.all([follow, report])
+      await Promise.all([follow, report, this.#keeping])
     }
     log.info({}, 'stopped')
   }
@@ -162,6 +168,10 @@ class RunningAgent {
   /** A changed document. What is wrong with it is told, and the one before stays in force. */
   #take(instance: MTAInstance): void {
     const { log } = this.#ports
+    const { generation } = instance.metadata
+    // Our own reports change the object too; only another generation is another document. A file has none and is read when asked to.
+    if (generation !== undefined && generation === this.#taken) return
+    this.#taken = generation
     try {
       this.#settings = planSettings(instance, this.#ports.host, this.#settings)
     } catch (error) {
@@ -175,7 +185,7 @@ class RunningAgent {
     if (this.#settings.restartNeeded.length > 0) log.warn({ fields: this.#settings.restartNeeded }, 'another process is needed')
     this.#parts?.scheduler.reconfigure()
     this.#reconfigureSubmission()
-    void this.#keep()
+    this.#keeping = this.#keeping.then(() => this.#keep())
     this.#wake.poke()
   }
 
