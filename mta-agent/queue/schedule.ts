@@ -79,10 +79,13 @@ export class Schedule {
     return this.#isTaken(key)
   }
 
-  /** The row is new in the schedule. */
+  /**
+   * The row is new in the schedule. A commit can be read a moment before its end is known here, so the row may have been found and taken
+   * already; then it stays taken. To give it a second time would be to deliver it twice.
+   */
   add(key: Buffer): void {
     this.#lane(readScheduleKey(key).destination).rows++
-    this.release(key)
+    if (!this.isTaken(key)) this.release(key)
   }
 
   /** The row may be taken again. */
