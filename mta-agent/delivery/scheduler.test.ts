@@ -3,8 +3,8 @@ import { afterSettles, impatient, isEmpty, message, outcomesOf, recipient, setti
 import { openNameServer } from '#test/builders/name-server.ts'
 import { REPLIES } from '#test/internet/behaviour.ts'
 import { openProvider } from '#test/internet/provider.ts'
-import { DEFAULT_TUNING } from './scheduler.ts'
 import { openResolver } from './resolver.ts'
+import { DEFAULT_TUNING } from './tuning.ts'
 
 /** Nothing here takes long; a busy machine may. */
 const LONG = { timeout: 4_500 }

@@ -1,16 +1,17 @@
-import { formatReply } from '../domain/smtp-reply.ts'
 import type { Domain } from '../domain/envelope.ts'
 import type { Delivery, Millis, StoredMessage } from '../queue/queue-store.ts'
-import { type ConcurrencyWindow, grow, shrink } from '../shaping/concurrency-window.ts'
 import { type CoolDown, coolDownFor } from '../shaping/destination-gate.ts'
 import { attemptDelivery, type AttemptContext, type AttemptEnd, type RecipientEnd } from './attempt.ts'
 import { concludeAttempt, type Conclusion } from './conclude.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { ContentBudget } from './content-budget.ts'
+import { Destinations } from './destinations.ts'
 import { Gates } from './gates.ts'
 import type { DeliveryMetrics, DeliverySettings, Scheduler, SchedulerOptions, Tuning, UnavailableAddress } from './ports.ts'
 import { type MailResolver, openResolver } from './resolver.ts'
 import { SourceAddresses } from './source-addresses.ts'
+import { tellOutcomes } from './tell-outcomes.ts'
+import { DEFAULT_TUNING, NO_METRICS } from './tuning.ts'
 
 /**
  * THE LOOP: due → gate and limits → attempt → outcome → queue. It takes from the queue only what may run now, so that nothing waits in
@@ -20,25 +21,6 @@ import { SourceAddresses } from './source-addresses.ts'
 
 const MINUTE: Millis = 60_000
 
-/** RFC 5321 section 4.5.3.2 where it names a time. */
-export const DEFAULT_TUNING: Tuning = {
-  timeouts: {
-    connect: MINUTE / 2,
-    greeting: 5 * MINUTE,
-    ehlo: 5 * MINUTE,
-    tls: MINUTE,
-    mail: 5 * MINUTE,
-    rcpt: 5 * MINUTE,
-    data: 2 * MINUTE,
-    block: 3 * MINUTE,
-    dot: 10 * MINUTE,
-    close: 5_000,
-  },
-  idleMillis: MINUTE,
-  maxTransactions: 500,
-  smtpPort: 25,
-}
-
 export function openScheduler(options: SchedulerOptions): Scheduler {
   return new RunningScheduler(options)
 }
@@ -47,11 +29,6 @@ export function openScheduler(options: SchedulerOptions): Scheduler {
 const EXPIRED_AT_ONCE = 50
 /** Content of all transactions together: five of the largest messages that submission takes by default. */
 const CONTENT_BYTES = 128 * 2 ** 20
-/** How long a destination waits for a host that is full of sessions for others. */
-const CROWDED_MILLIS = 1_000
-/** How long a destination waits while another one's probe is under way on all its routes. */
-const PROBE_MILLIS = 5_000
-const MAX_WINDOWS = 10_000
 
 /** The shortest sleep. Whatever happens in the process wakes the loop at once; only the clock is late by so much. */
 const WITHHELD_MILLIS = 50
@@ -68,12 +45,8 @@ class RunningScheduler implements Scheduler {
   readonly #cutOff = new AbortController()
   readonly #sources: SourceAddresses
   readonly #budget = new ContentBudget(CONTENT_BYTES)
-  readonly #destinationGates: Gates
-  /** Of destinations that refused a connection while others of ours were open; where there is none, the configured limit holds. */
-  readonly #windows = new Map<Domain, ConcurrencyWindow>()
+  readonly #destinations: Destinations
   readonly #routeGates: Gates
-  /** Attempts now, by destination. */
-  readonly #attempting = new Map<Domain, number>()
   /** Everything taken from the queue and not yet given back. */
   readonly #running = new Set<Promise<void>>()
   #state: 'running' | 'stopping' | 'broken' = 'running'
@@ -89,7 +62,12 @@ class RunningScheduler implements Scheduler {
     this.#metrics = options.metrics ?? NO_METRICS
     this.#resolver = options.resolver ?? openResolver({ clock: options.clock })
     const coolDown = (): CoolDown => coolDownFor(options.settings().queue.retrySeconds)
-    this.#destinationGates = new Gates(coolDown)
+    this.#destinations = new Destinations({
+      coolDown,
+      maxConnections: () => options.settings().delivery.maxConnectionsPerDestination,
+      clock: options.clock,
+      log: options.log,
+    })
     this.#routeGates = new Gates(coolDown)
     this.#sources = new SourceAddresses(() => options.onAddresses?.())
     this.#pool = new ConnectionPool({
@@ -169,23 +147,17 @@ class RunningScheduler implements Scheduler {
     // 1. What is due, may be dialled and has a slot: each becomes an attempt.
     const canSend = this.#sources.some(current.addresses, now)
     const free = this.#tuning.maxTransactions - this.#running.size
-    const room = (destination: Domain): number => this.#room(destination, current, now)
+    const room = (destination: Domain): number => this.#destinations.room(destination, now)
     const due = canSend && free > 0 ? store.takeDue(now, free, room) : []
     for (const delivery of due) this.#start(delivery)
     // 2. Mail that is too old and whose destination is not being dialled goes back to its sender.
     this.#returnExpired(current, now)
     // 3. Sleep until something changes: a delivery, an ended attempt, or the clock.
-    this.#sleep(now, canSend && free > due.length ? store.nextDueAt((destination) => this.#room(destination, current, now)) : undefined)
-  }
-
-  #room(destination: Domain, settings: DeliverySettings, now: Millis): number {
-    const limit = Math.min(settings.delivery.maxConnectionsPerDestination, this.#windows.get(destination)?.size ?? Infinity)
-    const most = limit - (this.#attempting.get(destination) ?? 0)
-    return Math.max(0, this.#destinationGates.admits(destination, now, most))
+    this.#sleep(now, canSend && free > due.length ? store.nextDueAt(room) : undefined)
   }
 
   #sleep(now: Millis, nextDue: Millis | undefined): void {
-    const times = [nextDue, this.#destinationGates.nextOpening(now), this.#sources.nextTrial(now), this.#expiryDue].filter(
+    const times = [nextDue, this.#destinations.nextOpening(now), this.#sources.nextTrial(now), this.#expiryDue].filter(
       (at) => at !== undefined,
     )
     // What is due and was not given is withheld (no attempt could be recorded on a full disk): asking again at once would spin.
@@ -195,9 +167,7 @@ class RunningScheduler implements Scheduler {
   }
 
   #start(delivery: Delivery): void {
-    const { destination } = delivery
-    this.#attempting.set(destination, (this.#attempting.get(destination) ?? 0) + 1)
-    this.#stepGate(destination, { kind: 'dialled', at: this.#options.clock() })
+    this.#destinations.begin(delivery.destination)
     this.#track(this.#deliver(delivery))
   }
 
@@ -220,24 +190,25 @@ class RunningScheduler implements Scheduler {
   }
 
   async #deliver(delivery: Delivery): Promise<void> {
-    const { store, settings, clock } = this.#options
+    const { store, settings } = this.#options
     let conclusion: Conclusion
     try {
       const message = this.#readMessage(delivery)
       const end = await this.#attempt(delivery, message)
       if (end.kind === 'not-attempted') {
-        this.#noteNotAttempted(delivery, end)
+        this.#destinations.notAttempted(delivery.destination, end)
         store.release([delivery])
         return
       }
-      this.#noteAnswers(delivery.destination, end.ends)
+      this.#destinations.attempted(delivery.destination, end.ends)
       conclusion = this.#conclude(delivery, message, end.ends, settings())
     } finally {
       // The next attempt at this destination need not wait until this one is on disk.
-      this.#leave(delivery.destination)
+      this.#destinations.leave(delivery.destination)
+      this.#wake()
     }
     await store.settle(conclusion.result, conclusion.report)
-    this.#tell(delivery, conclusion, clock())
+    this.#tell(delivery, conclusion)
   }
 
   async #attempt(delivery: Delivery, message: StoredMessage): Promise<AttemptEnd> {
@@ -292,53 +263,6 @@ class RunningScheduler implements Scheduler {
     return message
   }
 
-  #leave(destination: Domain): void {
-    const left = (this.#attempting.get(destination) ?? 1) - 1
-    if (left === 0) this.#attempting.delete(destination)
-    else this.#attempting.set(destination, left)
-    this.#wake()
-  }
-
-  /** The destination has failed when it said nothing of any recipient; one word about a single recipient is an answer. */
-  #noteAnswers(destination: Domain, ends: ReadonlyMap<number, RecipientEnd>): void {
-    const failed = ends.values().every(({ outcome }) => outcome.kind === 'deferred' && outcome.scope === 'destination')
-    this.#stepGate(destination, failed ? { kind: 'failed', at: this.#options.clock() } : { kind: 'answered' })
-    if (!failed) this.#widen(destination)
-  }
-
-  #noteNotAttempted(delivery: Delivery, end: Extract<AttemptEnd, { kind: 'not-attempted' }>): void {
-    const { destination } = delivery
-    const at = this.#options.clock()
-    // All routes closed: until one opens, asking again would turn in a circle.
-    if (end.because === 'RoutesClosed') return this.#stepGate(destination, { kind: 'blocked', until: end.until ?? at + PROBE_MILLIS })
-    this.#stepGate(destination, { kind: 'calledOff', at })
-    if (end.because !== 'Crowded') return
-    const inUse = this.#attempting.get(destination) ?? 1
-    const window = shrink(this.#windows.get(destination), inUse)
-    this.#windows.set(destination, window)
-    this.#options.log.info({ destination, connections: window.size }, 'window narrowed')
-    // The others at that host are not of this destination: there is nothing to narrow, only to wait for.
-    if (inUse === 1) this.#stepGate(destination, { kind: 'blocked', until: at + CROWDED_MILLIS })
-  }
-
-  /** Bounded: a destination is forgotten when it takes as many connections as are configured, or when too many others came later. */
-  #widen(destination: Domain): void {
-    const window = this.#windows.get(destination)
-    if (window === undefined) return
-    const wider = grow(window, this.#options.settings().delivery.maxConnectionsPerDestination)
-    this.#windows.delete(destination)
-    if (wider !== undefined) this.#windows.set(destination, wider)
-    for (const oldest of this.#windows.keys()) {
-      if (this.#windows.size <= MAX_WINDOWS) break
-      this.#windows.delete(oldest)
-    }
-  }
-
-  #stepGate(destination: Domain, event: Parameters<Gates['step']>[1]): void {
-    const moved = this.#destinationGates.step(destination, event)
-    if (moved !== undefined) this.#options.log.info({ destination, ...moved }, 'destination gate moved')
-  }
-
   #returnExpired(settings: DeliverySettings, now: Millis): void {
     if (now < this.#expiryDue) return
     const { store } = this.#options
@@ -356,36 +280,11 @@ class RunningScheduler implements Scheduler {
     const ends = new Map(delivery.recipients.map(({ index }) => [index, end]))
     const conclusion = this.#conclude(delivery, this.#readMessage(delivery), ends, settings)
     await this.#options.store.settle(conclusion.result, conclusion.report)
-    this.#tell(delivery, conclusion, this.#options.clock())
+    this.#tell(delivery, conclusion)
   }
 
-  /** One line for each recipient, when it is on disk. */
-  #tell(delivery: Delivery, { result, report, ends }: Conclusion, now: Millis): void {
-    const { queueId, destination, attempts, acceptedAt, recipients } = delivery
-    const addresses = new Map(recipients.map(({ index, address }) => [index, address]))
-    for (const { index, outcome, host, source, protection } of ends) {
-      const reason = outcome.kind === 'deferred' ? outcome.scope : outcome.kind === 'bounced' ? outcome.because : ''
-      this.#metrics.outcome(outcome.kind, reason)
-      if (outcome.kind === 'delivered') this.#metrics.latency((now - acceptedAt) / 1000)
-      this.#options.log.info(
-        {
-          queueId,
-          recipient: addresses.get(index),
-          destination,
-          source,
-          host: host?.name,
-          address: host?.address,
-          tls: protection,
-          reply: formatReply(outcome.reply),
-          reason: reason === '' ? undefined : reason,
-          attempt: attempts + 1,
-          delayMillis: now - acceptedAt,
-          nextAttemptAt: outcome.kind === 'deferred' ? result.nextAttemptAt : undefined,
-        },
-        outcome.kind,
-      )
-    }
-    if (report !== undefined) this.#options.log.info({ queueId, recipient: report.envelope.recipients[0]?.address }, 'report queued')
+  #tell(delivery: Delivery, conclusion: Conclusion): void {
+    tellOutcomes(delivery, conclusion, { log: this.#options.log, metrics: this.#metrics, now: this.#options.clock() })
   }
 
   async #finish(): Promise<void> {
@@ -395,12 +294,4 @@ class RunningScheduler implements Scheduler {
     await this.#pool.closeIdle()
     this.#options.signal.removeEventListener('abort', this.#onAbort)
   }
-}
-
-const NO_METRICS: DeliveryMetrics = {
-  outcome: () => undefined,
-  latency: () => undefined,
-  transaction: () => undefined,
-  connection: () => undefined,
-  tls: () => undefined,
 }

@@ -1,6 +1,7 @@
 import type { Domain, Envelope, Recipient } from '#agent/domain/envelope.ts'
 import type { DeliveryMetrics, DeliverySettings, Scheduler, SchedulerOptions, SmtpTimeouts, Tuning } from '#agent/delivery/ports.ts'
-import { DEFAULT_TUNING, openScheduler } from '#agent/delivery/scheduler.ts'
+import { openScheduler } from '#agent/delivery/scheduler.ts'
+import { DEFAULT_TUNING } from '#agent/delivery/tuning.ts'
 import type { NewMessage } from '#agent/queue/queue-store.ts'
 import { type MemoryQueue, openMemoryQueue } from './memory-queue.ts'
 
