@@ -1,3 +1,4 @@
+import type { SourceAddress } from '#crds/mta-instance.ts'
 import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
 import type { SmtpReply } from '../domain/smtp-reply.ts'
 import type { Delivery, Millis, QueueStore, StoredMessage } from '../queue/queue-store.ts'
@@ -59,15 +60,17 @@ export type NotAttempted = 'NoSourceAddress' | 'RoutesClosed' | 'Stopped' | 'Cro
 const RECIPIENTS_PER_TRANSACTION = 100
 
 export async function attemptDelivery(delivery: Delivery, message: StoredMessage, context: AttemptContext): Promise<AttemptEnd> {
-  const { settings, sources, clock } = context
+  const { settings, sources, routeGates, clock } = context
   const found = await unlessStopped(findHosts(delivery.destination, context), context.cutOff)
   if (found === 'stopped') return { kind: 'not-attempted', because: 'Stopped' }
   if (found.kind === 'outcome') return allRecipients(delivery, found.outcome)
-  const usable = sources.order(delivery.destination, settings.addresses, clock())
+  const now = clock()
+  const usable = sources.order(delivery, settings.addresses, now)
   if (usable.length === 0) return { kind: 'not-attempted', because: 'NoSourceAddress' }
-  const routes = planRoutes(delivery.destination, found.hosts, usable)
+  const isOpen = (route: Route): boolean => routeGates.admits(routeName(route), now, 1) === 1
+  const routes = planRoutes(delivery.destination, found.hosts, usable, isOpen)
   if ('kind' in routes) return allRecipients(delivery, routes)
-  return await new Attempt(delivery, message, context).run(routes)
+  return await new Attempt(delivery, message, context).run(routes, usable)
 }
 
 /** Questions to DNS go on unheard. */
@@ -110,11 +113,12 @@ class Attempt {
     this.#pending = delivery.recipients
   }
 
-  async run(routes: readonly Route[]): Promise<AttemptEnd> {
+  /** `usable`: the source addresses that could have been taken. */
+  async run(routes: readonly Route[], usable: readonly SourceAddress[]): Promise<AttemptEnd> {
     let asked = 0
     for (const route of routes) {
       if (this.#pending.length === 0 || asked >= MAX_ADDRESSES) break
-      if (!this.#isOpen(route)) continue
+      if (!this.#isOpen(route, usable)) continue
       asked += 1
       if ((await this.#serve(route)) === 'stop') break
     }
@@ -137,19 +141,20 @@ class Attempt {
     }
   }
 
-  #isOpen(route: Route): boolean {
-    const now = this.#context.clock()
-    const name = routeName(route)
-    if (this.#context.routeGates.admits(name, now, 1) === 1) return true
-    const opening = this.#context.routeGates.openingOf(name)
-    if (opening !== undefined) this.#until = Math.min(this.#until ?? opening, opening)
+  /** Where it is closed, all routes to its host are: the first that opens is waited for. */
+  #isOpen(route: Route, usable: readonly SourceAddress[]): boolean {
+    const { routeGates, clock } = this.#context
+    if (routeGates.admits(routeName(route), clock(), 1) === 1) return true
+    for (const source of usable) {
+      const opening = routeGates.openingOf(routeName({ source, host: route.host }))
+      if (opening !== undefined) this.#until = Math.min(this.#until ?? opening, opening)
+    }
     return false
   }
 
   /** Transactions at one host until all are served or it will not go on. */
   async #serve(route: Route): Promise<Next> {
     const { pool, sources } = this.#context
-    using _inUse = sources.use(route.source.address, this.#delivery.destination)
     let which: 'any' | 'fresh' = 'any'
     let next: Next = 'next-transaction'
     while (this.#pending.length > 0 && (next === 'next-transaction' || next === 'fresh-connection')) {

@@ -101,13 +101,25 @@ test('a host is dialled from a source address of its family', () => {
     { name: 'a', address: '2001:db8::1', family: 6, port: 25 },
     { name: 'a', address: '192.0.2.1', family: 4, port: 25 },
   ] as const
-  const plan = (...sources: readonly string[]) => planRoutes(domain, hosts, sources.map(source))
+  const plan = (...sources: readonly string[]) => planRoutes(domain, hosts, sources.map(source), () => true)
   expect(plan('198.51.100.1', '2001:db8:f::1', '198.51.100.2')).toMatchObject([
     { source: { address: '2001:db8:f::1' }, host: { address: '2001:db8::1' } },
     { source: { address: '198.51.100.1' }, host: { address: '192.0.2.1' } },
   ])
   expect(plan('198.51.100.1')).toMatchObject([{ host: { address: '192.0.2.1' } }])
-  expect(planRoutes(domain, [hosts[0]], [source('198.51.100.1')])).toMatchObject({ kind: 'deferred', reply: { enhanced: '4.4.4' } })
+  expect(planRoutes(domain, [hosts[0]], [source('198.51.100.1')], () => true)).toMatchObject({
+    kind: 'deferred',
+    reply: { enhanced: '4.4.4' },
+  })
+})
+
+test('a source address whose route to the host is closed leaves the host to the next, and stays when there is no other', () => {
+  const host = { name: 'a', address: '192.0.2.1', family: 4, port: 25 } as const
+  const plan = (closed: readonly string[]) =>
+    planRoutes(domain, [host], ['198.51.100.1', '198.51.100.2'].map(source), (route) => !closed.includes(route.source.address))
+  expect(plan([])).toEqual([{ source: source('198.51.100.1'), host }])
+  expect(plan(['198.51.100.1'])).toEqual([{ source: source('198.51.100.2'), host }])
+  expect(plan(['198.51.100.1', '198.51.100.2'])).toEqual([{ source: source('198.51.100.1'), host }])
 })
 
 test('a route for the domain stands before *, and both before MX', () => {

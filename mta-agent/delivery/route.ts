@@ -98,11 +98,19 @@ export function planHosts(domain: string, located: readonly Located[], implicit:
   return bounced('Unroutable', '5.4.4', `the domain ${domain} has neither a mail exchanger nor an address`)
 }
 
-/** Sources in the order they are to be used, each host with the first of its family; hosts of a family we have not are left out. */
-export function planRoutes(domain: string, hosts: readonly Host[], sources: readonly SourceAddress[]): Route[] | DeliveryOutcome {
+/**
+ * Each host with the first source of its family whose route is open, or with the first where none is; hosts of a family we have not are
+ * left out. One source for each host: where a connection fails, the host is at fault, and another source would only wait as long.
+ */
+export function planRoutes(
+  domain: string,
+  hosts: readonly Host[],
+  sources: readonly SourceAddress[],
+  isOpen: (route: Route) => boolean,
+): Route[] | DeliveryOutcome {
   const routes = hosts.flatMap((host) => {
-    const source = sources.find(({ address }) => familyOf(address) === host.family)
-    return source === undefined ? [] : [{ source, host }]
+    const ways = sources.filter(({ address }) => familyOf(address) === host.family).map((source) => ({ source, host }))
+    return ways.find(isOpen) ?? ways[0] ?? []
   })
   if (routes.length > 0) return routes
   const families = [...new Set(hosts.map(({ family }) => `IPv${family}`))].join(' and ')

@@ -332,6 +332,37 @@ test('a large destination sees every source address', async () => {
   )
 })
 
+test('greylisted mail comes back from the address that was greylisted', async () => {
+  await using provider = await openProvider({ name: 'grey', behaviour: { greylist: { delaySeconds: 0 } } })
+  const addresses = [5, 6, 7, 8].map((last) => ({ address: `127.0.0.${last}`, hostName: `out${last}.example.org` }))
+  await using running = startDelivery(settings(provider, { addresses }))
+  await Promise.all(Array.from({ length: 12 }, (_, at) => running.queue.append(message([`user${at}@example.com`]))))
+  await running.queue.settledUntil(afterSettles(12))
+  running.advance(300_000)
+  await running.queue.settledUntil(isEmpty)
+  expect(outcomesOf(running.queue)).toEqual([
+    ...Array.from({ length: 12 }, () => '0 deferred recipient 451 4.7.1'),
+    ...Array.from({ length: 12 }, () => '0 delivered 250 2.0.0'),
+  ])
+  expect(new Set(provider.arrivals().map(({ sourceAddress }) => sourceAddress)).size).toBeGreaterThan(1)
+})
+
+test('a source address that a host will not have for now leaves its mail to the others', async () => {
+  const rules = [
+    { at: 'mail', match: { sourceAddress: '127.0.0.5' }, action: { do: 'reply', reply: REPLIES.microsoftRateLimited } },
+  ] as const
+  await using provider = await openProvider({ name: 'picky', behaviour: { rules: [...rules] } })
+  const addresses = [5, 6].map((last) => ({ address: `127.0.0.${last}`, hostName: `out${last}.example.org` }))
+  await using running = startDelivery(
+    settings(provider, { addresses, delivery: { maxConnectionsPerDestination: 1, maxMessagesPerConnection: 100 } }),
+  )
+  await Promise.all(Array.from({ length: 40 }, () => running.queue.append(message(['user@example.com']))))
+  await running.queue.settledUntil(afterSettles(40))
+  const outcomes = outcomesOf(running.queue)
+  expect(outcomes.filter((outcome) => outcome === '0 deferred route 451 4.7.650').length).toBe(3)
+  expect(provider.arrivals().length).toBe(37)
+})
+
 test('an address taken out of the settings is in use until its last connection is closed', async () => {
   await using provider = await openProvider({ name: 'slow', behaviour: { rules: [{ at: 'dot', action: { do: 'delay', millis: 200 } }] } })
   const five = { address: '127.0.0.5', hostName: 'out5.example.org' }

@@ -1,6 +1,5 @@
 import type { SourceAddress } from '#crds/mta-instance.ts'
-import type { Domain } from '../domain/envelope.ts'
-import type { Millis } from '../queue/queue-store.ts'
+import type { Delivery, Millis } from '../queue/queue-store.ts'
 import type { UnavailableAddress } from './ports.ts'
 
 /**
@@ -11,11 +10,11 @@ import type { UnavailableAddress } from './ports.ts'
 /** An address that is away is asked for again after this time: one attempt costs nothing, and it may come back with a link. */
 const AWAY_MILLIS: Millis = 10_000
 
+type DeliveryName = Pick<Delivery, 'queueId' | 'destination'>
 type Away = { readonly since: Millis; readonly until: Millis; readonly code: string }
 
 export class SourceAddresses {
   readonly #away = new Map<string, Away>()
-  readonly #inUse = new Map<string, number>()
   readonly #onChange: () => void
 
   constructor(onChange: () => void) {
@@ -23,36 +22,21 @@ export class SourceAddresses {
   }
 
   /**
-   * Those that may be used now, in order of preference: the least used at this destination first, so that a large destination sees
-   * all of them; among equals always the same one for a destination, so that its connections are used again.
+   * Those that may be used now, in order of preference. The order is the same at each attempt of a delivery, so that a retry comes from
+   * the address of the attempt before: greylisting begins anew for another one. Deliveries spread evenly, and when an address goes,
+   * only its own move (rendezvous hashing).
    */
-  order(destination: Domain, sources: readonly SourceAddress[], now: Millis): SourceAddress[] {
+  order({ queueId, destination }: DeliveryName, sources: readonly SourceAddress[], now: Millis): SourceAddress[] {
     return sources
       .filter(({ address }) => this.#isHere(address, now))
-      .map((source) => ({
-        source,
-        used: this.#inUse.get(`${source.address} ${destination}`) ?? 0,
-        weight: hash(`${source.address} ${destination}`),
-      }))
-      .toSorted((a, b) => a.used - b.used || a.weight - b.weight || (a.source.address < b.source.address ? -1 : 1))
+      .map((source) => ({ source, weight: hash(`${source.address} ${destination} ${queueId}`) }))
+      .toSorted((a, b) => a.weight - b.weight || (a.source.address < b.source.address ? -1 : 1))
       .map(({ source }) => source)
   }
 
   /** Whether any of them may be used now. */
   some(sources: readonly SourceAddress[], now: Millis): boolean {
     return sources.some(({ address }) => this.#isHere(address, now))
-  }
-
-  use(address: string, destination: Domain): Disposable {
-    const key = `${address} ${destination}`
-    this.#inUse.set(key, (this.#inUse.get(key) ?? 0) + 1)
-    return {
-      [Symbol.dispose]: () => {
-        const left = (this.#inUse.get(key) ?? 1) - 1
-        if (left === 0) this.#inUse.delete(key)
-        else this.#inUse.set(key, left)
-      },
-    }
   }
 
   wasRefused(address: string, code: string, now: Millis): void {
@@ -86,9 +70,11 @@ export class SourceAddresses {
   }
 }
 
-/** FNV-1a, 32 bits: spreads well, is the same everywhere, and nobody gains by choosing its input. */
+/** FNV-1a with the last step of MurmurHash3, 32 bits: the same everywhere, and names that differ in one digit are far apart. */
 function hash(text: string): number {
   let value = 0x811c9dc5
   for (let at = 0; at < text.length; at += 1) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193)
-  return value >>> 0
+  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b)
+  value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35)
+  return (value ^ (value >>> 16)) >>> 0
 }
