@@ -36,11 +36,11 @@ const MAY_IMPORT: Record<string, Allowed> = {
   'mta-agent/domain': { folders: ['crds'], packages: [] },
   'mta-agent/shaping': { folders: ['crds', 'mta-agent/domain'], packages: [] },
   'mta-agent/queue': { folders: ['crds', 'mta-agent/domain'], packages: ['node:*', 'lmdb-queue-store.ts: lmdb'] },
-  'mta-agent/submission': { folders: ['crds', 'mta-agent/domain', 'mta-agent/queue'], packages: ['node:*', 'smtp-server', 'ipaddr.js'] },
+  'mta-agent/submission': { folders: ['crds', 'mta-agent/domain', 'mta-agent/queue'], packages: ['node:*', 'smtp-server'] },
   'mta-agent/bounces': { folders: ['crds', 'mta-agent/domain'], packages: [] },
   'mta-agent/delivery': {
     folders: ['crds', 'mta-agent/bounces', 'mta-agent/domain', 'mta-agent/queue', 'mta-agent/shaping'],
-    packages: ['node:*', 'nodemailer', 'ipaddr.js'],
+    packages: ['node:*'],
   },
   'mta-agent/admin': {
     folders: ['crds', 'mta-agent/contract', 'mta-agent/domain', 'mta-agent/queue', 'mta-agent/shaping'],
