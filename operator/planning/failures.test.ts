@@ -35,6 +35,8 @@ const crashed = (message: string, restartCount: number): FleetSnapshot =>
     lastState: { terminated: { exitCode: 1, reason: 'Error', message } },
   })
 
+const notScheduled = (message: string) => ({ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message }) as const
+
 type Want = { readonly type: ConditionType; readonly says: string; readonly message: string; readonly stalled: 'True' | 'False' }
 
 const FAILURES: Record<string, readonly [FleetSnapshot, Want]> = {
@@ -57,6 +59,21 @@ const FAILURES: Record<string, readonly [FleetSnapshot, Want]> = {
       type: 'VolumeBound',
       says: 'False NoVolumeLeft',
       message: "volume claim 'mail-0-a-queue' finds no free volume of StorageClass 'local-ssd' on node 'node1': add one there",
+      stalled: 'True',
+    },
+  ],
+  'every free volume on the node is too small': [
+    waiting({
+      volumes: [volume('small', 'node1'), volume('other', 'node2')],
+      claims: [
+        { ...claim('mail-0-a', 'mail', undefined), spec: { storageClassName: 'local-ssd', resources: { requests: { storage: '2Gi' } } } },
+      ],
+    }),
+    {
+      type: 'VolumeBound',
+      says: 'False NoVolumeLeft',
+      message:
+        "volume claim 'mail-0-a-queue' must have 2Gi, but the largest free volume of StorageClass 'local-ssd' on node 'node1' has 1Gi: add a larger one there",
       stalled: 'True',
     },
   ],
@@ -114,7 +131,7 @@ const FAILURES: Record<string, readonly [FleetSnapshot, Want]> = {
     {
       type: 'PodRunning',
       says: 'False PortTaken',
-      message: 'the agent ended with exit code 1 (Error), restarted 1 times: port must be free, is taken: 0.0.0.0:20000 (EADDRINUSE)',
+      message: 'the agent ended with exit code 1 (Error), restarted once: port must be free, is taken: 0.0.0.0:20000 (EADDRINUSE)',
       stalled: 'True',
     },
   ],
@@ -123,7 +140,7 @@ const FAILURES: Record<string, readonly [FleetSnapshot, Want]> = {
     {
       type: 'PodRunning',
       says: 'False AgentCrashed',
-      message: 'the agent ended with exit code 1 (Error), restarted 1 times: TypeError: x',
+      message: 'the agent ended with exit code 1 (Error), restarted once: TypeError: x',
       stalled: 'False',
     },
   ],
@@ -141,7 +158,7 @@ const FAILURES: Record<string, readonly [FleetSnapshot, Want]> = {
     {
       type: 'PodRunning',
       says: 'False OutOfMemory',
-      message: 'the agent ended with exit code 137 (OOMKilled), restarted 3 times',
+      message: 'the agent ended with signal 9 (OOMKilled), restarted 3 times',
       stalled: 'True',
     },
   ],
@@ -151,12 +168,26 @@ const FAILURES: Record<string, readonly [FleetSnapshot, Want]> = {
       spec: {},
       status: {
         phase: 'Pending',
-        conditions: [
-          { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '0/3 nodes are available: 1 Insufficient cpu.' },
-        ],
+        conditions: [notScheduled('0/3 nodes are available: 1 Insufficient cpu.')],
       },
     })),
     { type: 'PodScheduled', says: 'False Unschedulable', message: '0/3 nodes are available: 1 Insufficient cpu.', stalled: 'True' },
+  ],
+  'unschedulable, for the node is cordoned': [
+    withPod(
+      ({ metadata }) => ({
+        metadata,
+        spec: {},
+        status: { phase: 'Pending', conditions: [notScheduled('0/1 nodes are available: 1 node(s) were unschedulable.')] },
+      }),
+      { ...well, nodes: [node('node1', { cordoned: true })] },
+    ),
+    {
+      type: 'PodScheduled',
+      says: 'False Unschedulable',
+      message: "node 'node1' is cordoned; the scheduler says: 0/1 nodes are available: 1 node(s) were unschedulable.",
+      stalled: 'True',
+    },
   ],
   'node unreachable': [
     { ...well, nodes: [node('node1', { ready: 'Unknown' })] },

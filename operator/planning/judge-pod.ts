@@ -1,6 +1,7 @@
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import { type Finding, good, stuck, unknown, waits } from './finding.ts'
 import { CONTAINER } from './objects/pod.ts'
+import { refuseNode } from './place-instance.ts'
 import {
   type ContainerState,
   type ContainerStatus,
@@ -18,18 +19,23 @@ export function judgePod(fleet: FleetSnapshot, instance: MTAInstance, pod: Pod |
   if (pod === undefined) {
     return [waits('PodScheduled', 'PodMissing', 'there is no Pod yet'), waits('PodRunning', 'PodMissing', 'there is no Pod yet')]
   }
-  const scheduled = judgeScheduled(pod)
+  const scheduled = judgeScheduled(fleet, instance, pod)
   const node = judgeNode(fleet, pod.spec?.nodeName ?? instance.spec.nodeName)
   if (node !== undefined && scheduled.status === 'True') return [scheduled, node]
   const running = judgeRunning(pod)
   return [scheduled, running, ...(running.status === 'True' ? [judgeReady(pod)] : [])]
 }
 
-function judgeScheduled(pod: Pod): Finding {
+/** The scheduler counts nodes and names none; which one it must be, and what it lacks, is known here. */
+function judgeScheduled(fleet: FleetSnapshot, { spec }: MTAInstance, pod: Pod): Finding {
   if (pod.spec?.nodeName !== undefined) return good('PodScheduled', 'Scheduled', `on node '${pod.spec.nodeName}'`)
   const condition = findPodCondition(pod.status?.conditions, 'PodScheduled')
-  if (condition?.status === 'False')
-    return stuck('PodScheduled', condition.reason ?? 'Unschedulable', condition.message ?? 'the scheduler found no node')
+  if (condition?.status === 'False') {
+    const words = condition.message ?? 'the scheduler found no node'
+    const no = spec.nodeName === undefined ? undefined : refuseNode(fleet, spec.nodeName, spec.placement)
+    const why = no === undefined ? words : `node '${spec.nodeName}' ${no}; the scheduler says: ${words}`
+    return stuck('PodScheduled', condition.reason ?? 'Unschedulable', why)
+  }
   return waits('PodScheduled', 'Scheduling', 'the scheduler has not decided yet')
 }
 
@@ -84,15 +90,21 @@ const CRASHES_TO_STALL = 3
 const PORT_TAKEN = /EADDRINUSE|address already in use|port \d+ is taken/i
 
 function judgeEnded(container: ContainerStatus, ended: NonNullable<ContainerState['terminated']>): Finding {
-  const how = ended.signal === undefined || ended.signal === 0 ? `exit code ${ended.exitCode}` : `signal ${ended.signal}`
   const said = (ended.message ?? '').trim()
-  const text = `the agent ended with ${how} (${ended.reason ?? 'no reason given'})${restarts(container)}${said === '' ? '' : `: ${said}`}`
+  const text = `the agent ended with ${formatExit(ended)} (${ended.reason ?? 'no reason given'})${restarts(container)}${said === '' ? '' : `: ${said}`}`
   if (PORT_TAKEN.test(said)) return stuck('PodRunning', 'PortTaken', text)
   const reason = ended.reason === 'OOMKilled' ? 'OutOfMemory' : 'AgentCrashed'
   return (container.restartCount ?? 0) >= CRASHES_TO_STALL ? stuck('PodRunning', reason, text) : waits('PodRunning', reason, text)
 }
 
-const restarts = ({ restartCount = 0 }: ContainerStatus): string => (restartCount === 0 ? '' : `, restarted ${restartCount} times`)
+/** containerd gives a signal as exit code 128 + its number, and leaves the field for it empty. */
+const formatExit = ({ exitCode, signal = 0 }: NonNullable<ContainerState['terminated']>): string => {
+  const number = signal > 0 ? signal : exitCode > 128 && exitCode <= 128 + 64 ? exitCode - 128 : 0
+  return number === 0 ? `exit code ${exitCode}` : `signal ${number}`
+}
+
+const restarts = ({ restartCount = 0 }: ContainerStatus): string =>
+  restartCount === 0 ? '' : `, restarted ${restartCount === 1 ? 'once' : `${restartCount} times`}`
 
 function judgeReady(pod: Pod): Finding {
   const ready = findPodCondition(pod.status?.conditions, 'Ready')

@@ -1,8 +1,9 @@
 import type { MTAInstance } from '#crds/mta-instance.ts'
+import { compareQuantities } from '#crds/quantity.ts'
 import { type Finding, good, stuck, waits } from './finding.ts'
 import { claimName } from './objects/metadata.ts'
 import { isClaimOf } from './objects/volume-claim.ts'
-import { findObject, type FleetSnapshot, isDeleting, type VolumeClaim } from './snapshot.ts'
+import { findObject, type FleetSnapshot, isDeleting, type Volume, type VolumeClaim } from './snapshot.ts'
 import { reaches } from './volumes.ts'
 
 /** Whether the queue has its volume, and why not. */
@@ -37,9 +38,19 @@ function judgePending(fleet: FleetSnapshot, instance: MTAInstance, claim: Volume
     (volume) =>
       volume.spec?.storageClassName === className && volume.status?.phase === 'Available' && (node === undefined || reaches(volume, node)),
   )
-  if (storageClass.provisioner === 'kubernetes.io/no-provisioner' && free.length === 0) {
-    const message = `volume claim '${name}' finds no free volume of StorageClass '${className}' on node '${nodeName ?? ''}': add one there`
-    return stuck('VolumeBound', 'NoVolumeLeft', message)
+  if (storageClass.provisioner === 'kubernetes.io/no-provisioner') {
+    const where = `of StorageClass '${className}' on node '${nodeName ?? ''}'`
+    const why = explainNoneFits(free, claim.spec?.resources?.requests?.['storage'] ?? '0', where)
+    if (why !== undefined) return stuck('VolumeBound', 'NoVolumeLeft', `volume claim '${name}' ${why}`)
   }
   return waits('VolumeBound', 'Binding', `volume claim '${name}' waits for its volume`)
+}
+
+/** Undefined when one of the free volumes is large enough. */
+function explainNoneFits(free: readonly Volume[], wanted: string, where: string): string | undefined {
+  const sizes = free.map((volume) => volume.spec?.capacity?.['storage'] ?? '0').toSorted(compareQuantities)
+  const largest = sizes.at(-1)
+  if (largest === undefined) return `finds no free volume ${where}: add one there`
+  if (compareQuantities(largest, wanted) >= 0) return undefined
+  return `must have ${wanted}, but the largest free volume ${where} has ${largest}: add a larger one there`
 }

@@ -48,15 +48,18 @@ function placeAtVolume(sites: readonly Site[], nodes: ReadonlySet<string>): Plac
 const FULL = 'is full'
 
 /** Undefined when an instance may go there, otherwise why not. */
-function refuseSite(fleet: FleetSnapshot, site: Site, placement: Placement | undefined): string | undefined {
-  const node = findObject(fleet.nodes, undefined, site.nodeName)
+const refuseSite = (fleet: FleetSnapshot, site: Site, placement: Placement | undefined): string | undefined =>
+  refuseNode(fleet, site.nodeName, placement) ?? (site.instances < site.capacity ? undefined : FULL)
+
+/** Why the scheduler will not put a Pod of that placement on the node; undefined when nothing that is known here speaks against it. */
+export function refuseNode(fleet: FleetSnapshot, nodeName: string, placement: Placement | undefined): string | undefined {
+  const node = findObject(fleet.nodes, undefined, nodeName)
   if (node === undefined) return 'does not exist'
   if (node.spec?.unschedulable === true) return 'is cordoned'
   const missing = Object.entries(placement?.nodeSelector ?? {}).find(([key, value]) => node.metadata.labels?.[key] !== value)
   if (missing !== undefined) return `lacks the label ${missing[0]}=${missing[1]}`
   const taint = untolerated(node, placement?.tolerations ?? [])
-  if (taint !== undefined) return `has the taint ${taint.key}:${taint.effect}`
-  return site.instances < site.capacity ? undefined : FULL
+  return taint === undefined ? undefined : `has the taint ${taint.key}:${taint.effect}`
 }
 
 const untolerated = (node: Node, tolerations: readonly Toleration[]): Taint | undefined =>
