@@ -24,7 +24,7 @@ export type ApiRequest = {
 
 export type LocalFaults = Pick<
   typeof cluster,
-  'powerOff' | 'powerOn' | 'cut' | 'heal' | 'stopApiServer' | 'startApiServer' | 'freezeApiServer' | 'thawApiServer'
+  'powerOff' | 'powerOn' | 'cut' | 'heal' | 'stopApiServer' | 'startApiServer' | 'freezeApiServer' | 'thawApiServer' | 'nodeExec'
 >
 
 export type Fleet = AsyncDisposable & {

@@ -2,6 +2,7 @@ import { scenario as agentKilled } from './agent-killed.ts'
 import { scenario as agentToken } from './agent-token.ts'
 import { scenario as apiServerDown } from './api-server-down.ts'
 import { scenario as diskFull } from './disk-full.ts'
+import { scenario as failuresExplained } from './failures-explained.ts'
 import { scenario as firstMail } from './first-mail.ts'
 import { scenario as idle } from './idle.ts'
 import { scenario as nodePowerCut } from './node-power-cut.ts'
@@ -16,6 +17,7 @@ import { scenario as streamDeleted } from './stream-deleted.ts'
 export const SCENARIOS: readonly Scenario[] = [
   firstMail,
   agentToken,
+  failuresExplained,
   idle,
   specChangeUnderLoad,
   scaleUnderLoad,

@@ -48,6 +48,8 @@ export class Stage implements AsyncDisposable {
   readonly namespace: string
   readonly operatorNamespace: string
   readonly internet: Fleet['internet']
+  /** In front of a command: runs it in the network of the node that clients submit from. */
+  readonly clientExec: readonly string[]
   readonly #fleet: Fleet
   readonly #say: (text: string) => void
   readonly #loads: Load[] = []
@@ -59,6 +61,7 @@ export class Stage implements AsyncDisposable {
     this.namespace = namespaceName
     this.operatorNamespace = fleet.operatorNamespace
     this.internet = fleet.internet
+    this.clientExec = fleet.clientExec
     this.#fleet = fleet
     this.#say = say
   }
@@ -152,8 +155,13 @@ export class Stage implements AsyncDisposable {
 
   /** Adds a user to the AUTH Secret; the others stay. */
   async addUser(user: string, password: string): Promise<void> {
-    this.#users = { ...this.#users, [user]: formatPasswordHash(await hashPassword(password, randomBytes(16))) }
+    this.#users = { ...this.#users, [user]: await this.hashPassword(password) }
     await this.apply(secret('submission-users', this.#users))
+  }
+
+  /** As it must stand in an AUTH Secret. */
+  async hashPassword(password: string): Promise<string> {
+    return formatPasswordHash(await hashPassword(password, randomBytes(16)))
   }
 
   pods(streamName: string): Promise<Pod[]> {
