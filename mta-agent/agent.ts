@@ -8,15 +8,18 @@ import { openAdminServer } from './admin/server.ts'
 import { ConfigFault } from './config.ts'
 import type { QueueReport } from './contract/admin-api.ts'
 import { openCredentials, type Credentials } from './credentials.ts'
+import { DamagedMail } from './damaged-mail.ts'
 import type { Scheduler } from './delivery/ports.ts'
 import { openScheduler } from './delivery/scheduler.ts'
 import { healthOf, judgeAccepting, type Activity } from './health.ts'
 import { announce, setLevel, type AgentLog } from './log.ts'
 import { openMetrics } from './metrics.ts'
+import type { LogQueueStore } from './queue/log-queue.ts'
 import { openLmdbQueueStore } from './queue/lmdb-queue-store.ts'
 import type { QueueStore } from './queue/queue-store.ts'
 import { presentAddresses } from './addresses.ts'
 import { runReporting, type Report, type ReportFacts } from './report.ts'
+import { runScrubbing } from './scrubbing.ts'
 import { planSettings, type Host, type Settings } from './settings.ts'
 import { openSubmission, type Submission } from './submission/listener.ts'
 
@@ -87,6 +90,7 @@ class RunningAgent {
     const ended = new AbortController()
     const follow = source.follow((instance) => this.#take(instance), ended.signal)
     const report = this.#report(ended.signal)
+    const scrubbing = this.#scrub(parts, ended.signal)
     this.#keeping = this.#keeping.then(() => this.#keep())
     await this.#keeping
     announce(log, { ports: parts.ports, mode: this.#settings.submission.mode, version: this.#ports.version }, 'ready')
@@ -103,7 +107,7 @@ class RunningAgent {
       } finally {
         ended.abort()
       }
-      await Promise.all([follow, report, this.#keeping])
+      await Promise.all([follow, report, scrubbing, this.#keeping])
     }
     log.info({}, 'stopped')
   }
@@ -124,6 +128,7 @@ class RunningAgent {
       await openCredentials({ directories: spec.directories, onChange: (what) => this.#noteCredentials(what) }),
     )
     const metrics = openMetrics({ totals: () => store.totals(), inFlight: () => this.#parts?.scheduler.inFlight() ?? 0, clock: Date.now })
+    const damagedMail = new DamagedMail({ log, counter: metrics.damaged, onDamage: () => this.#wake.poke() })
     const submission = resources.use(
       await openSubmission({
         settings: () => this.#settings.submission,
@@ -146,6 +151,7 @@ class RunningAgent {
         random: Math.random,
         signal: force,
         onAddresses: () => this.#wake.poke(),
+        onDamage: (queueId, damage) => damagedMail.note(queueId, damage),
         onBroken: (error: unknown) => this.#breakWith(error),
       }),
     )
@@ -157,7 +163,7 @@ class RunningAgent {
         metrics: metrics.registry,
       }),
     )
-    return { store, credentials, submission, scheduler, ports: { ...submission.ports, admin: admin.port } }
+    return { store, credentials, submission, scheduler, damagedMail, ports: { ...submission.ports, admin: admin.port } }
   }
 
   #breakWith(error: unknown): void {
@@ -225,9 +231,25 @@ class RunningAgent {
     )
   }
 
+  #scrub({ store, damagedMail }: Parts, signal: AbortSignal): Promise<void> {
+    return runScrubbing(
+      {
+        scrub: (until) =>
+          store.scrub(until, {
+            onDamage: (queueId, damage) => damagedMail.note(queueId, damage),
+            rest: () => pause(SCRUB_REST_MILLIS, until),
+          }),
+        sleep: pause,
+        random: Math.random,
+        log: this.#ports.log,
+      },
+      signal,
+    )
+  }
+
   #facts(): ReportFacts {
     const { instance, restartNeeded } = this.#settings
-    const { store, scheduler, credentials } = this.#opened()
+    const { store, scheduler, credentials, damagedMail } = this.#opened()
     const wanted = instance.spec.addresses.map(({ address }) => address)
     const directory = instance.spec.directories.queue
     const { bavail, blocks, bsize } = statfsSync(directory)
@@ -241,7 +263,7 @@ class RunningAgent {
       usedAddresses: scheduler.usedAddresses(),
       unbindable: scheduler.unavailableAddresses(),
       credentials: credentials.judge(Date.now()),
-      storage: { directory, freeBytes: bavail * bsize, volumeBytes: blocks * bsize },
+      storage: { directory, freeBytes: bavail * bsize, volumeBytes: blocks * bsize, damagedMessages: damagedMail.count() },
     }
   }
 
@@ -262,8 +284,12 @@ class RunningAgent {
   }
 }
 
+/** After each mebibyte: at most ten a second are read, and 20 GB take half an hour. */
+const SCRUB_REST_MILLIS = 100
+
 type Parts = {
-  readonly store: QueueStore
+  readonly store: LogQueueStore
+  readonly damagedMail: DamagedMail
   readonly credentials: Credentials
   readonly submission: Submission
   readonly scheduler: Scheduler
@@ -276,6 +302,9 @@ function queueReport(store: QueueStore, scheduler: Scheduler): QueueReport {
   return { ...totals, inFlight: scheduler.inFlight(), ...oldest }
 }
 
+/** Ends early, without a fault, when the signal aborts. */
+const pause = (millis: number, signal: AbortSignal): Promise<void> => wait(millis, undefined, { signal, ref: false }).catch(() => undefined)
+
 /** A sleep that others can end. */
 class Wake {
   #poked = new AbortController()
@@ -286,7 +315,7 @@ class Wake {
 
   async sleep(millis: number, signal: AbortSignal): Promise<void> {
     const until = AbortSignal.any([this.#poked.signal, signal])
-    await wait(millis, undefined, { signal: until, ref: false }).catch(() => undefined)
+    await pause(millis, until)
     this.#poked = new AbortController()
   }
 }

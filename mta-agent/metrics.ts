@@ -9,6 +9,7 @@ export type AgentMetrics = {
   readonly registry: Registry
   readonly submission: SubmissionMetrics
   readonly delivery: DeliveryMetrics
+  readonly damaged: Counter
 }
 
 export type QueueFacts = { readonly totals: () => QueueTotals; readonly inFlight: () => number; readonly clock: () => number }
@@ -20,7 +21,12 @@ export function openMetrics(queue: QueueFacts): AgentMetrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, prefix: 'mtafleet_agent_' })
   registerQueue(registry, queue)
-  return { registry, submission: submissionMetrics(registry), delivery: deliveryMetrics(registry) }
+  const damaged = new Counter({
+    name: 'mtafleet_agent_queue_damaged_messages_total',
+    help: 'Messages found that the disk did not keep as they were accepted.',
+    registers: [registry],
+  })
+  return { registry, submission: submissionMetrics(registry), delivery: deliveryMetrics(registry), damaged }
 }
 
 function registerQueue(registry: Registry, { totals, inFlight, clock }: QueueFacts): void {

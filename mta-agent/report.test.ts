@@ -14,7 +14,7 @@ const facts = ({ activity, ...change }: Change = {}): ReportFacts => ({
   usedAddresses: ['192.0.2.1'],
   unbindable: [],
   credentials: { status: 'True', reason: 'Loaded', message: 'fine' },
-  storage: { directory: '/queue', freeBytes: 5 * 2 ** 20, volumeBytes: 100 * 2 ** 20 },
+  storage: { directory: '/queue', freeBytes: 5 * 2 ** 20, volumeBytes: 100 * 2 ** 20, damagedMessages: 0 },
   ...change,
   activity: {
     mode: 'Run',
@@ -77,6 +77,11 @@ describe('conditions', () => {
       'True Accepting: mail is accepted; another process is needed for the changed spec.ports',
     ],
     ['StorageAvailable', { activity: { room: 'full' } }, 'False VolumeFull: /queue must have room for messages: 5 MiB of 100 MiB are free'],
+    [
+      'StorageAvailable',
+      { storage: { directory: '/queue', freeBytes: 1, volumeBytes: 2, damagedMessages: 2 } },
+      'True MailDamaged: 2 messages on /queue were damaged: the log of the agent names them, docs/queue.md says what to do',
+    ],
     ['Delivering', { activity: { mode: 'Drain' } }, 'True Delivering: mail is delivered'],
     ['Delivering', { activity: { mode: 'Hold' } }, 'False Held: mode is Hold: nothing is delivered'],
     ['Delivering', { presentAddresses: [] }, 'False NoAddress: none of the source addresses can be bound to on this node; mail waits'],

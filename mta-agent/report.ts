@@ -26,7 +26,12 @@ export type ReportFacts = {
   /** Those that the kernel would not bind to, with the error code. */
   readonly unbindable: readonly { readonly address: string; readonly code: string }[]
   readonly credentials: Judgement
-  readonly storage: { readonly directory: string; readonly freeBytes: number; readonly volumeBytes: number }
+  readonly storage: {
+    readonly directory: string
+    readonly freeBytes: number
+    readonly volumeBytes: number
+    readonly damagedMessages: number
+  }
 }
 
 export type ReportPlan =
@@ -102,8 +107,13 @@ function judgeAddresses({ wantedAddresses, presentAddresses, unbindable }: Repor
 
 /** Numbers only while they matter: a report whose text changes with every message would never be at rest. */
 function judgeStorage({ activity, storage }: ReportFacts): Judgement {
-  const { directory, freeBytes, volumeBytes } = storage
-  if (activity.room === 'room') return { status: 'True', reason: 'Room', message: 'the queue volume has room' }
+  const { directory, freeBytes, volumeBytes, damagedMessages } = storage
+  if (activity.room === 'room' && damagedMessages === 0) return { status: 'True', reason: 'Room', message: 'the queue volume has room' }
+  if (activity.room === 'room') {
+    // All other mail flows, so it is no reason to take the agent for broken; but somebody must look at that disk.
+    const message = `${damagedMessages} messages on ${directory} were damaged: the log of the agent names them, docs/queue.md says what to do`
+    return { status: 'True', reason: 'MailDamaged', message }
+  }
   const message = `${directory} must have room for messages: ${mebibytes(freeBytes)} MiB of ${mebibytes(volumeBytes)} MiB are free`
   return { status: 'False', reason: 'VolumeFull', message }
 }

@@ -114,6 +114,18 @@ test('the header of the original goes back, and all of it when RET=FULL', async 
   expect(tooLarge[2]).toMatch(/^Content-Type: text\/rfc822-headers/)
 })
 
+test('where the original is damaged nothing of it goes back, and the text says so', async () => {
+  const { content: _content, ...original } = input().original
+  const { parts, parsed, fields } = await read(input({ original }))
+  expect(parts.length).toBe(2)
+  expect(parsed.text).toContain('The message itself cannot be returned: it was damaged where it lay.')
+  expect(fields[1]).toMatchObject({ 'Final-Recipient': 'rfc822; gone@example.com', Action: 'failed' })
+  expect([judgeReport('a@example.org', undefined), judgeReport('', undefined)]).toEqual([
+    { kind: 'report' },
+    { kind: 'silent', because: 'NullSender' },
+  ])
+})
+
 test('nothing that a server said can end a line, a header or a part', async () => {
   const text = `evil\r\nBcc: victim@example.net\r\n\r\n--report-abc--\r\n${'x'.repeat(3000)} ${'word '.repeat(100)}`
   const { raw, fields } = await read(input({ recipients: [{ ...input().recipients[0]!, reply: { code: 550, text } }] }))

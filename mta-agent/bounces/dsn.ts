@@ -27,7 +27,8 @@ export type ReportInput = {
   /** At least one. */
   readonly recipients: readonly ReportedRecipient[]
   readonly original: {
-    readonly content: Buffer
+    /** Absent where it is damaged: the report then has no third part (RFC 3462 section 1). */
+    readonly content?: Buffer
     readonly envelopeId?: string
     readonly returnContent?: 'FULL' | 'HDRS'
     /** Milliseconds since the epoch. */
@@ -47,7 +48,7 @@ const MAX_RETURNED_BYTES = 262_144
 
 export function buildReport(input: ReportInput): Report {
   const international = [input.sender, ...input.recipients.map(({ address }) => address)].some((address) => !isAscii(address))
-  const parts = [formatExplanation(input), formatDeliveryStatus(input, international), formatOriginal(input, international)]
+  const parts = [formatExplanation(input), formatDeliveryStatus(input, international), ...formatOriginal(input, international)]
   const pieces = [
     Buffer.from(formatHeader(input)),
     ...parts.flatMap((part) => [Buffer.from(`--${input.boundary}\r\n`), part, CRLF]),
@@ -103,6 +104,7 @@ function formatExplanation(input: ReportInput): Buffer {
       `This is the mail system at ${input.reportingHost}.`,
       '',
       ...told,
+      ...(input.original.content === undefined ? ['The message itself cannot be returned: it was damaged where it lay.', ''] : []),
     ]),
   )
 }
@@ -146,18 +148,20 @@ function formatRecipient(recipient: ReportedRecipient, at: number, international
   ].filter((line) => line !== undefined)
 }
 
-function formatOriginal({ original }: ReportInput, international: boolean): Buffer {
+function formatOriginal({ original }: ReportInput, international: boolean): Buffer[] {
   const { content, returnContent } = original
+  if (content === undefined) return []
   const full = returnContent === 'FULL' && content.length <= MAX_RETURNED_BYTES
   const end = content.indexOf('\r\n\r\n')
   const returned = full ? content : content.subarray(0, end === -1 ? content.length : end + 2)
   const type = international ? (full ? 'message/global' : 'message/global-headers') : full ? 'message/rfc822' : 'text/rfc822-headers'
   const eightBit = returned.some((octet) => octet > 0x7f)
-  return Buffer.concat([
+  const part = Buffer.concat([
     Buffer.from(lines([`Content-Type: ${type}`, ...(eightBit ? ['Content-Transfer-Encoding: 8bit'] : []), ''])),
     returned,
     ...(returned.subarray(-2).equals(CRLF) ? [] : [CRLF]),
   ])
+  return [part]
 }
 
 /** Whether a report may be sent about a message at all. */
@@ -166,11 +170,13 @@ export type SilentReason = 'NullSender' | 'MailerDaemon' | 'Reply' | 'Report' | 
 
 /**
  * A report about a report would go in circles (RFC 5321 section 4.5.4). Mail that is merely `Auto-Submitted: auto-generated` does get
- * reports: that is what receipts and alarms are, and their senders live on bounces.
+ * reports: that is what receipts and alarms are, and their senders live on bounces. Without `content` (it is damaged) the sender decides:
+ * the report itself has the null sender, so that nothing can go in circles.
  */
-export function judgeReport(sender: string, content: Buffer): ReportVerdict {
+export function judgeReport(sender: string, content: Buffer | undefined): ReportVerdict {
   if (sender === '') return silent('NullSender')
   if (/^mailer-daemon@/i.test(sender)) return silent('MailerDaemon')
+  if (content === undefined) return { kind: 'report' }
   const rules: readonly (readonly [RegExp, SilentReason])[] = [
     [/^auto-submitted:\s*auto-replied\b/im, 'Reply'],
     [/^content-type:\s*multipart\/report\b/im, 'Report'],

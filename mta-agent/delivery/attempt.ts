@@ -9,6 +9,7 @@ import type { ContentBudget } from './content-budget.ts'
 import { findHosts } from './find-hosts.ts'
 import type { Gates } from './gates.ts'
 import type { DeliveryLog, DeliveryMetrics, DeliverySettings, Tuning } from './ports.ts'
+import { type OnDamage, readContent } from './read-mail.ts'
 import type { MailResolver } from './resolver.ts'
 import { type Host, MAX_ADDRESSES, planRoutes, type Route } from './route.ts'
 import { needsSmtpUtf8 } from './smtp-commands.ts'
@@ -34,6 +35,7 @@ export type AttemptContext = {
   readonly random: () => number
   readonly log: DeliveryLog
   readonly metrics: DeliveryMetrics
+  readonly onDamage: OnDamage
   /** Aborted when whatever still runs shall end now. */
   readonly cutOff: AbortSignal
 }
@@ -211,7 +213,8 @@ class Attempt {
       return 'stop'
     }
     using _held = held
-    const content = this.#readContent()
+    const content = readContent(this.#context.store, this.#delivery.queueId, this.#context.onDamage)
+    if (content === undefined) return this.#giveUpDamaged(route)
     const refused = this.#missingCapability(lease, content)
     if (refused !== undefined) {
       this.#record(new Map(this.#pending.map(({ index }) => [index, refused])), lease)
@@ -233,6 +236,19 @@ class Attempt {
     metrics.transaction(end.end, (clock() - begun) / 1000)
     this.#record(this.#withoutTooMany(end), lease)
     return this.#judgeEnd(route, lease, end)
+  }
+
+  /** Asking again cannot mend it, so its sender hears at once. Nothing was said to the host. */
+  #giveUpDamaged(route: Route): Next {
+    this.#stepGate(route, { kind: 'calledOff', at: this.#context.clock() })
+    const outcome = {
+      kind: 'bounced',
+      because: 'Damaged',
+      reply: { code: 554, enhanced: '5.3.0', text: 'the message was damaged on the disk of this mail system and must be sent again' },
+    } as const
+    for (const { index } of this.#pending) this.#ends.set(index, { outcome, reports: false })
+    this.#pending = []
+    return 'stop'
   }
 
   #judgeEnd(route: Route, lease: Lease, end: TransactionEnd): Next {
@@ -290,13 +306,6 @@ class Attempt {
       return unsupported('5.3.4', `takes at most ${limit} bytes, the message has ${content.length}`)
     }
     return undefined
-  }
-
-  #readContent(): Buffer {
-    const { queueId } = this.#delivery
-    const content = this.#context.store.readContent(queueId)
-    if (content === undefined) throw new Error(`the content of ${queueId} must be there while a delivery of it is taken, was not`)
-    return content
   }
 
   #needsUtf8(content: Buffer): boolean {

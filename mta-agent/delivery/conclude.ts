@@ -24,15 +24,16 @@ export type ConcludedRecipient = RecipientEnd & { readonly index: number }
 
 export type ConclusionInput = {
   readonly delivery: Delivery
-  readonly message: StoredMessage
+  /** undefined: its envelope is damaged, so that nobody knows whom to tell. */
+  readonly message: StoredMessage | undefined
   readonly ends: ReadonlyMap<number, RecipientEnd>
   readonly settings: DeliverySettings
   /** Our name in reports. */
   readonly reportingHost: string
   readonly now: Millis
   readonly random: () => number
-  /** Read only when there is something to report. */
-  readonly readContent: () => Buffer
+  /** Read only when there is something to report. undefined: it is damaged. */
+  readonly readContent: () => Buffer | undefined
 }
 
 /** RFC 3461 section 6.1: a sender who asked for DELAY hears when a message is this old, once. */
@@ -74,8 +75,9 @@ export function expire(outcome: DeliveryOutcome, settings: DeliverySettings): De
 
 function planReport(input: ConclusionInput, ends: readonly ConcludedRecipient[]): NewMessage | undefined {
   const { message, now, reportingHost } = input
+  if (message === undefined) return undefined
   const { envelope } = message
-  const recipients = ends.flatMap((end) => describe(input, end) ?? [])
+  const recipients = ends.flatMap((end) => describe(input, message, end) ?? [])
   if (recipients.length === 0 || envelope.sender === '') return undefined
   const content = input.readContent()
   if (judgeReport(envelope.sender, content).kind === 'silent') return undefined
@@ -84,7 +86,7 @@ function planReport(input: ConclusionInput, ends: readonly ConcludedRecipient[])
     sender: envelope.sender,
     recipients,
     original: {
-      content,
+      ...(content === undefined ? {} : { content }),
       acceptedAt: message.acceptedAt,
       ...(envelope.envelopeId === undefined ? {} : { envelopeId: envelope.envelopeId }),
       ...(envelope.returnContent === undefined ? {} : { returnContent: envelope.returnContent }),
@@ -102,9 +104,9 @@ function planReport(input: ConclusionInput, ends: readonly ConcludedRecipient[])
 }
 
 /** What the report says of a recipient; undefined when it says nothing (RFC 3461 section 4.1: no NOTIFY is FAILURE). */
-function describe(input: ConclusionInput, end: ConcludedRecipient): ReportedRecipient | undefined {
-  const recipient = input.message.envelope.recipients[end.index]
-  if (recipient === undefined) throw new RangeError(`${input.message.queueId} must have a recipient ${end.index}, has not`)
+function describe(input: ConclusionInput, message: StoredMessage, end: ConcludedRecipient): ReportedRecipient | undefined {
+  const recipient = message.envelope.recipients[end.index]
+  if (recipient === undefined) throw new RangeError(`${message.queueId} must have a recipient ${end.index}, has not`)
   const { outcome, host } = end
   const action = planAction(input, end, recipient.notify ?? ['FAILURE'])
   if (action === undefined) return undefined

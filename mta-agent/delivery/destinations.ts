@@ -59,6 +59,11 @@ export class Destinations {
     else this.#attempting.set(destination, left)
   }
 
+  /** The attempt that began told nothing of it. */
+  calledOff(destination: Domain): void {
+    this.#step(destination, { kind: 'calledOff', at: this.#options.clock() })
+  }
+
   /** It has failed when it said nothing of any recipient; one word about a single recipient is an answer. */
   attempted(destination: Domain, ends: ReadonlyMap<number, RecipientEnd>): void {
     const failed = ends.values().every(({ outcome }) => outcome.kind === 'deferred' && outcome.scope === 'destination')

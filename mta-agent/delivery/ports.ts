@@ -1,6 +1,7 @@
 import type { MTAInstanceSpec } from '#crds/mta-instance.ts'
 import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
 import type { Millis, QueueStore } from '../queue/queue-store.ts'
+import type { OnDamage } from './read-mail.ts'
 import type { MailResolver } from './resolver.ts'
 
 /** What delivery takes from the agent's main, and what it gives. Nothing here knows Kubernetes, pino or prom-client. */
@@ -55,6 +56,8 @@ export type SchedulerOptions = {
   readonly signal: AbortSignal
   /** Called when unavailableAddresses() or usedAddresses() answers differently. Must not throw. */
   readonly onAddresses?: () => void
+  /** Called at each attempt that meets a message which the disk did not keep as it was accepted. Must not throw. */
+  readonly onDamage?: OnDamage
   /** Called once when an attempt could not be recorded: its mail would be sent again and again. The process must end. */
   readonly onBroken: (cause: unknown) => void
   readonly tuning?: Partial<Tuning>

@@ -1,4 +1,6 @@
+import type { FailureScope } from '../domain/delivery-outcome.ts'
 import type { Domain } from '../domain/envelope.ts'
+import type { SmtpReply } from '../domain/smtp-reply.ts'
 import type { Delivery, Millis, StoredMessage } from '../queue/queue-store.ts'
 import { type CoolDown, coolDownFor } from '../shaping/destination-gate.ts'
 import { attemptDelivery, type AttemptContext, type AttemptEnd, type RecipientEnd } from './attempt.ts'
@@ -8,6 +10,7 @@ import { ContentBudget } from './content-budget.ts'
 import { Destinations } from './destinations.ts'
 import { Gates } from './gates.ts'
 import type { DeliveryMetrics, DeliverySettings, Scheduler, SchedulerOptions, Tuning, UnavailableAddress } from './ports.ts'
+import { type OnDamage, readContent, readMessage } from './read-mail.ts'
 import { type MailResolver, openResolver } from './resolver.ts'
 import { SourceAddresses } from './source-addresses.ts'
 import { tellOutcomes } from './tell-outcomes.ts'
@@ -190,10 +193,14 @@ class RunningScheduler implements Scheduler {
   }
 
   async #deliver(delivery: Delivery): Promise<void> {
-    const { store, settings } = this.#options
+    const message = this.#readMessage(delivery)
+    await (message === undefined ? this.#holdUnreadable(delivery) : this.#send(delivery, message))
+  }
+
+  async #send(delivery: Delivery, message: StoredMessage): Promise<void> {
+    const { store } = this.#options
     let conclusion: Conclusion
     try {
-      const message = this.#readMessage(delivery)
       const end = await this.#attempt(delivery, message)
       if (end.kind === 'not-attempted') {
         this.#destinations.notAttempted(delivery.destination, end)
@@ -201,7 +208,7 @@ class RunningScheduler implements Scheduler {
         return
       }
       this.#destinations.attempted(delivery.destination, end.ends)
-      conclusion = this.#conclude(delivery, message, end.ends, settings())
+      conclusion = this.#conclude(delivery, message, end.ends)
     } finally {
       // The next attempt at this destination need not wait until this one is on disk.
       this.#destinations.leave(delivery.destination)
@@ -226,6 +233,7 @@ class RunningScheduler implements Scheduler {
       random,
       log,
       metrics: this.#metrics,
+      onDamage: this.#onDamage,
       cutOff: this.#cutOff.signal,
     }
     try {
@@ -234,13 +242,23 @@ class RunningScheduler implements Scheduler {
       // A fault of ours that one message brings out must not stop all others, nor be tried in a circle.
       log.error({ err: error, queueId: delivery.queueId, destination: delivery.destination }, 'attempt failed')
       const reply = { code: 451, enhanced: '4.3.0', text: 'the attempt failed inside this mail system' }
-      const end = { outcome: { kind: 'deferred', reply, scope: 'message' }, reports: false } as const
-      return { kind: 'attempted', ends: new Map(delivery.recipients.map(({ index }) => [index, end])) }
+      return { kind: 'attempted', ends: deferAll(delivery, reply, 'message') }
     }
   }
 
-  #conclude(delivery: Delivery, message: StoredMessage, ends: ReadonlyMap<number, RecipientEnd>, settings: DeliverySettings): Conclusion {
+  /** Whom it is from is not known, so nobody can be told: it waits, by the ladder and until its age is over, for a person. */
+  async #holdUnreadable(delivery: Delivery): Promise<void> {
+    this.#destinations.calledOff(delivery.destination)
+    this.#destinations.leave(delivery.destination)
+    const reply = { code: 451, enhanced: '4.3.0', text: 'the envelope was damaged on the disk of this mail system' }
+    const conclusion = this.#conclude(delivery, undefined, deferAll(delivery, reply, 'message'))
+    await this.#options.store.settle(conclusion.result)
+    this.#tell(delivery, conclusion)
+  }
+
+  #conclude(delivery: Delivery, message: StoredMessage | undefined, ends: ReadonlyMap<number, RecipientEnd>): Conclusion {
     const { store, clock, random } = this.#options
+    const settings = this.#options.settings()
     return concludeAttempt({
       delivery,
       message,
@@ -249,19 +267,15 @@ class RunningScheduler implements Scheduler {
       reportingHost: settings.addresses[0]?.hostName ?? 'localhost',
       now: clock(),
       random,
-      readContent: () => {
-        const content = store.readContent(delivery.queueId)
-        if (content === undefined) throw new Error(`the content of ${delivery.queueId} must be there until it is settled, was not`)
-        return content
-      },
+      readContent: () => readContent(store, delivery.queueId, this.#onDamage),
     })
   }
 
-  #readMessage(delivery: Delivery): StoredMessage {
-    const message = this.#options.store.readMessage(delivery.queueId)
-    if (message === undefined) throw new Error(`${delivery.queueId} must be in the queue while a delivery of it is taken, was not`)
-    return message
+  #readMessage({ queueId }: Delivery): StoredMessage | undefined {
+    return readMessage(this.#options.store, queueId, this.#onDamage)
   }
+
+  readonly #onDamage: OnDamage = (queueId, damage) => this.#options.onDamage?.(queueId, damage)
 
   #returnExpired(settings: DeliverySettings, now: Millis): void {
     if (now < this.#expiryDue) return
@@ -269,16 +283,14 @@ class RunningScheduler implements Scheduler {
     const maxAge = settings.queue.maxAgeSeconds * 1000
     const patience = patienceOf(settings)
     const expired = store.takeExpired(now - maxAge - patience, EXPIRED_AT_ONCE)
-    for (const delivery of expired) this.#track(this.#returnOne(delivery, settings))
+    for (const delivery of expired) this.#track(this.#returnOne(delivery))
     const oldest = store.totals().oldestAcceptedAt ?? now
     this.#expiryDue = expired.length === EXPIRED_AT_ONCE ? now + 100 : Math.max(now + patience, oldest + maxAge + patience)
   }
 
-  async #returnOne(delivery: Delivery, settings: DeliverySettings): Promise<void> {
+  async #returnOne(delivery: Delivery): Promise<void> {
     const reply = { code: 451, enhanced: '4.4.1', text: `no attempt at ${delivery.destination} was possible` }
-    const end: RecipientEnd = { outcome: { kind: 'deferred', reply, scope: 'destination' }, reports: false }
-    const ends = new Map(delivery.recipients.map(({ index }) => [index, end]))
-    const conclusion = this.#conclude(delivery, this.#readMessage(delivery), ends, settings)
+    const conclusion = this.#conclude(delivery, this.#readMessage(delivery), deferAll(delivery, reply, 'destination'))
     await this.#options.store.settle(conclusion.result, conclusion.report)
     this.#tell(delivery, conclusion)
   }
@@ -294,4 +306,9 @@ class RunningScheduler implements Scheduler {
     await this.#pool.closeIdle()
     this.#options.signal.removeEventListener('abort', this.#onAbort)
   }
+}
+
+function deferAll({ recipients }: Delivery, reply: SmtpReply, scope: FailureScope): ReadonlyMap<number, RecipientEnd> {
+  const end = { outcome: { kind: 'deferred', reply, scope }, reports: false } as const
+  return new Map(recipients.map(({ index }) => [index, end]))
 }

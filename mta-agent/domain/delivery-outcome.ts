@@ -10,5 +10,6 @@ export type DeliveryOutcome =
   | {
       readonly kind: 'bounced'
       readonly reply: SmtpReply
-      readonly because: 'Refused' | 'Expired' | 'NoSuchDomain' | 'NullMx' | 'Unroutable' | 'Unsupported'
+      /** Damaged: what lies on the disk is not what was accepted. */
+      readonly because: 'Refused' | 'Expired' | 'NoSuchDomain' | 'NullMx' | 'Unroutable' | 'Unsupported' | 'Damaged'
     }

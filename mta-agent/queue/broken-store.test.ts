@@ -84,17 +84,52 @@ test.each<{ what: string; write: (tables: Tables) => readonly Write[]; error: Re
   await expect(openQueue(directory.path)).rejects.toThrow(error)
 })
 
-test('damaged content is found when it is read, and by the scrub, and is never handed out', async () => {
+test('damaged content is found when it is read, and by the scrub, which goes on behind it, and is never handed out', async () => {
   using directory = temporaryDirectory()
   const before = await openQueue(directory.path)
   const queueId = await before.append(message())
+  await before.append(message())
   await before[Symbol.asyncDispose]()
   await change(directory.path, (tables) => [flipped(tables, 'bodies')])
 
   await using queue = await openQueue(directory.path)
   const error = `bodies ${queueId}: must be as it was accepted, was of another checksum`
   expect(() => queue.readContent(queueId)).toThrow(error)
-  await expect(queue.scrub(new AbortController().signal)).rejects.toThrow(error)
+  const damaged: string[] = []
+  const onDamage = (id: string, damage: Error) => void damaged.push(`${id}: ${damage.message}`)
+  expect(await queue.scrub(new AbortController().signal, { onDamage })).toEqual({ messages: 2, contentBytes: 25, damaged: 1 })
+  expect(damaged).toEqual([`${queueId}: ${error}`])
+})
+
+test('a damaged envelope is found when it is read, and the queue goes on', async () => {
+  using directory = temporaryDirectory()
+  const before = await openQueue(directory.path)
+  const queueId = await before.append(message(undefined, { acceptedAt: NOON - 2000 }))
+  await before.append(message(undefined, { acceptedAt: NOON - 1000 }))
+  await before[Symbol.asyncDispose]()
+  await change(directory.path, (tables) => [flipped(tables, 'messages')])
+
+  await using queue = await openQueue(directory.path)
+  expect(() => queue.readMessage(queueId)).toThrow(`messages ${queueId}: must be of checksum`)
+  expect(queue.totals()).toMatchObject({ messages: 2, oldestAcceptedAt: NOON - 1000 })
+  expect(queue.takeExpired(NOON, 10).map((delivery) => delivery.queueId)).toEqual(['1-2'])
+  expect(queue.takeDue(NOON, 10).map((delivery) => delivery.queueId)).toEqual([queueId])
+})
+
+test('the scrub rests after every 256 messages, and stops when it is told to', async () => {
+  using directory = temporaryDirectory()
+  await using queue = await openQueue(directory.path)
+  await Promise.all(Array.from({ length: 600 }, () => queue.append(message())))
+  const stop = new AbortController()
+  let rests = 0
+  const rest = () => {
+    rests += 1
+    return Promise.resolve()
+  }
+  expect(await queue.scrub(stop.signal, { onDamage: expect.unreachable, rest })).toMatchObject({ messages: 600, damaged: 0 })
+  expect(rests).toBe(2)
+  const stopped = queue.scrub(stop.signal, { onDamage: expect.unreachable, rest: () => Promise.resolve(stop.abort()) })
+  await expect(stopped).rejects.toThrow('aborted')
 })
 
 test('every table keeps its sentinel, also when all mail is gone', async () => {

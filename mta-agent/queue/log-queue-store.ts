@@ -2,7 +2,7 @@ import { formatQueueId, type QueueId } from '../domain/queue-id.ts'
 import { Batch } from './batch.ts'
 import { decodeDeliveryRow, type DeliveryRow } from './delivery-row.ts'
 import { RoomMeter } from './disk-room.ts'
-import { deliveriesOf, expiredMessages } from './expired-messages.ts'
+import { deliveriesOf, expiredMessages, firstAcceptedAt } from './expired-messages.ts'
 import { GroupCommit, type CommitResult } from './group-commit.ts'
 import { deliveryKey, queueIdKey, readScheduleKey, scheduleKey, sequenceKey, type DeliveryName } from './keys.ts'
 import type { LogQueueStore, StoredEntry, StoreOptions } from './log-queue.ts'
@@ -23,7 +23,7 @@ import { CorruptRecord } from './record.ts'
 import { Schedule } from './schedule.ts'
 import { currentOf, decodePosition, POSITION_KEY, type StoreIdentity, type StorePosition } from './store-meta.ts'
 import { NoSpace, type Range, type Tables } from './tables.ts'
-import { checkContent, openVerified, scrubMessages, type OpenedStore, type ScrubResult } from './verify-store.ts'
+import { checkContent, openVerified, scrubMessages, type OpenedStore, type ScrubOptions, type ScrubResult } from './verify-store.ts'
 
 /**
  * The queue over tables: port `QueueStore`, and the log that standbys will follow. What must never happen: a promise resolves before its
@@ -210,8 +210,8 @@ class TableQueueStore implements LogQueueStore {
   }
 
   totals(): QueueTotals {
-    const oldest = this.#tables.range('messages', { limit: 1 })[0]
-    return { ...this.#position.totals, ...(oldest && { oldestAcceptedAt: decodeMessage(oldest.value, 'messages, the first').acceptedAt }) }
+    const oldestAcceptedAt = firstAcceptedAt(this.#tables)
+    return { ...this.#position.totals, ...(oldestAcceptedAt !== undefined && { oldestAcceptedAt }) }
   }
 
   room(sizeBytes: number): 'room' | 'full' {
@@ -275,8 +275,8 @@ class TableQueueStore implements LogQueueStore {
     })
   }
 
-  scrub(signal: AbortSignal): Promise<ScrubResult> {
-    return scrubMessages(this.#tables, signal)
+  scrub(signal: AbortSignal, options: ScrubOptions): Promise<ScrubResult> {
+    return scrubMessages(this.#tables, signal, options)
   }
 
   async #change(change: Pick<Change, 'sizeBytes' | 'whenFull' | 'addTo'> & { readonly done?: () => void }): Promise<void> {

@@ -2,7 +2,7 @@ import type { DiskSpace } from './disk-room.ts'
 import type { LogKeeping } from './log-trimming.ts'
 import type { Millis, QueueStore } from './queue-store.ts'
 import type { Shard, StoreIdentity, StorePosition } from './store-meta.ts'
-import type { ScrubResult } from './verify-store.ts'
+import type { ScrubOptions, ScrubResult } from './verify-store.ts'
 
 /** The queue with its log: what main opens, and what replication will read and write. Everybody else sees the port `QueueStore`. */
 
@@ -37,6 +37,6 @@ export type LogQueueStore = QueueStore & {
   readLog(fromSequence: number, limit: number): readonly StoredEntry[]
   /** Makes another copy's changes here. They must follow the last entry without gap. Resolves when all are durable; stops at the first that does not fit. */
   applyEntries(entries: readonly StoredEntry[]): Promise<void>
-  /** Reads and checks all messages in the background. Rejects with CorruptRecord at the first that is damaged. */
-  scrub(signal: AbortSignal): Promise<ScrubResult>
+  /** Reads and checks all messages in the background. Changes nothing; rejects only on the signal, and where the volume cannot be read. */
+  scrub(signal: AbortSignal, options: ScrubOptions): Promise<ScrubResult>
 }

@@ -89,8 +89,9 @@ export type QueueStore = AsyncDisposable & {
    * Delivered and bounced recipients are done; a message without recipients left is gone.
    */
   settle(result: DeliveryResult, report?: NewMessage): Promise<void>
+  /** undefined when the message is gone. Throws CorruptRecord where its envelope is damaged. */
   readMessage(queueId: QueueId): StoredMessage | undefined
-  /** The content; undefined when the message is gone. */
+  /** The content; undefined when the message is gone. Throws CorruptRecord where it is not what was accepted. */
   readContent(queueId: QueueId): Buffer | undefined
   totals(): QueueTotals
   /** 'full' while append would reject. Looked at before DATA, so that a client hears 452 before it sends the body. */

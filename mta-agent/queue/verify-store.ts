@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { countDeliveryRow } from './delivery-row.ts'
 import type { Domain } from '../domain/envelope.ts'
+import type { QueueId } from '../domain/queue-id.ts'
 import { readDeliveryKey, readQueueIdKey, readSequenceKey, SENTINEL, sequenceKey } from './keys.ts'
 import { readEntryHead } from './log-entry.ts'
 import { decodeMessage } from './message-record.ts'
@@ -141,23 +142,56 @@ export async function countDeliveries(tables: Tables): Promise<DeliveryCount> {
   return { recipients, deferred, lanes }
 }
 
-export type ScrubResult = { readonly messages: number; readonly contentBytes: number }
+export type ScrubResult = {
+  readonly messages: number
+  readonly contentBytes: number
+  /** Of these messages. */
+  readonly damaged: number
+}
 
-/** Reads and checks every message and its content, in small steps. Throws CorruptRecord at the first that is not what was accepted. */
-export async function scrubMessages(tables: Tables, signal: AbortSignal): Promise<ScrubResult> {
-  let messages = 0
-  let contentBytes = 0
-  for await (const rows of slices(tables, 'messages', 16)) {
+export type ScrubOptions = {
+  /** Called for each message that is not what was accepted. */
+  readonly onDamage: (queueId: QueueId, damage: CorruptRecord) => void
+  /** Waited for after every mebibyte or 256 messages: it sets the pace. */
+  readonly rest?: () => Promise<void>
+}
+
+const STRETCH_BYTES = 2 ** 20
+const STRETCH_MESSAGES = 256
+
+/** Reads and checks every message and its content, in small steps; what is damaged is told of, and the next one looked at. */
+export async function scrubMessages(tables: Tables, signal: AbortSignal, { onDamage, rest }: ScrubOptions): Promise<ScrubResult> {
+  const sum = { messages: 0, contentBytes: 0, damaged: 0 }
+  let rested = { messages: 0, contentBytes: 0 }
+  // One message at a time: the largest ones take milliseconds each, and others wait meanwhile.
+  for await (const rows of slices(tables, 'messages', 1)) {
     signal.throwIfAborted()
-    for (const { key, value } of rows) {
-      const queueId = readQueueIdKey(key)
-      const message = decodeMessage(value, `messages ${queueId}`)
-      checkContent(tables.get('bodies', key), message, `bodies ${queueId}`)
-      messages++
-      contentBytes += message.sizeBytes
+    for (const row of rows) {
+      const { sizeBytes, damage } = checkMessage(tables, row)
+      sum.messages++
+      sum.contentBytes += sizeBytes
+      if (damage === undefined) continue
+      sum.damaged++
+      onDamage(readQueueIdKey(row.key), damage)
     }
+    if (sum.contentBytes - rested.contentBytes < STRETCH_BYTES && sum.messages - rested.messages < STRETCH_MESSAGES) continue
+    rested = { ...sum }
+    await rest?.()
   }
-  return { messages, contentBytes }
+  return sum
+}
+
+type Checked = { readonly sizeBytes: number; readonly damage?: CorruptRecord }
+
+function checkMessage(tables: Tables, { key, value }: Row): Checked {
+  const queueId = readQueueIdKey(key)
+  try {
+    const message = decodeMessage(value, `messages ${queueId}`)
+    return { sizeBytes: checkContent(tables.get('bodies', key), message, `bodies ${queueId}`).length }
+  } catch (error) {
+    if (!(error instanceof CorruptRecord)) throw error
+    return { sizeBytes: 0, damage: error }
+  }
 }
 
 export function checkContent(content: Buffer | undefined, message: { sizeBytes: number; contentChecksum: number }, where: string): Buffer {

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openProvider } from '#test/internet/provider.ts'
 import { startAgent, type AgentProcess, type Changeable } from './agent-process.ts'
+import { openTables } from '#agent/queue/lmdb-queue-store.ts'
 import { formatPasswordHash } from '#agent/submission/password-hash.ts'
 import { parseTranscript, play } from './play.ts'
 import { hashForTests, writeCertificate } from './stage.ts'
@@ -81,6 +82,48 @@ test('keeps acknowledged mail over kill -9 and delivers it after the next start'
     await provider.behave({ listening: 'open' })
     const [arrival] = await provider.waitForArrivals(1, AbortSignal.timeout(15_000))
     expect(arrival?.messageId).toBe('<one@client.example>')
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+})
+
+test('a message that was damaged on the disk goes back to its sender, is told of, and the agent goes on', { timeout: 30_000 }, async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'mtafleet-agent-'))
+  try {
+    await using provider = await openProvider({ name: 'next-hop', behaviour: { listening: 'refused' } })
+    const change = ({ spec }: Changeable) => {
+      spec.routes![0]!.nextHop.port = provider.port
+      spec.queue.retrySeconds = [1]
+    }
+    {
+      await using agent = startAgent({ directory, change })
+      expect(await submit(agent)).toEqual([])
+      agent.process.kill('SIGTERM')
+      await agent.exited()
+    }
+    {
+      await using tables = openTables(join(directory, 'queue'))
+      const [row] = tables.range('bodies', { limit: 1 })
+      row!.value[0]! ^= 1
+      await tables.commit([{ table: 'bodies', ...row! }])
+    }
+    await provider.behave({ listening: 'open' })
+    await using again = startAgent({ directory, change })
+    expect(await again.line('message damaged')).toMatchObject({ level: 'error', queueId: '1-1', where: 'bodies 1-1' })
+    const [arrival] = await provider.waitForArrivals(1, AbortSignal.timeout(15_000))
+    expect(arrival).toMatchObject({ sender: '', recipients: [{ address: 'a@example.com' }] })
+    expect(
+      await again.line(
+        'condition changed',
+        again.lines.findIndex(({ msg }) => msg === 'message damaged'),
+      ),
+    ).toMatchObject({
+      condition: 'StorageAvailable',
+      status: 'True',
+      reason: 'MailDamaged',
+    })
+    const metrics = await fetch(`http://127.0.0.1:${await portOf(again, 'admin')}/metrics`)
+    expect(await metrics.text()).toContain('\nmtafleet_agent_queue_damaged_messages_total 1\n')
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
