@@ -1,4 +1,4 @@
-# One image, two commands: `operator` and `agent`. The build context is made by `npm run image` (dist/image): production dependencies, sources and Node 24 from the
+# One image: `operator`, `agent`, and `queue` to look at a volume. The build context is made by `npm run image` (dist/image): production dependencies, sources and Node 24 from the
 # npm package that carries it. Nothing is fetched in here, so the build needs no network and no package manager's settings enter the image.
 # With Docker: `npm run image -- --builder docker --ref registry.example/mtafleet:dev`.
 ARG BASE=docker.io/library/debian:bookworm-slim

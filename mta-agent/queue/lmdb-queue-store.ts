@@ -1,4 +1,4 @@
-import { mkdirSync, statfsSync } from 'node:fs'
+import { existsSync, mkdirSync, statfsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { open, type Database, type RootDatabase } from 'lmdb'
@@ -34,11 +34,20 @@ export async function openLmdbQueueStore(options: LmdbStoreOptions): Promise<Log
 
 type Bytes = Database<Buffer, Buffer>
 
+/**
+ * The tables of a queue that no process has open, to look at: nothing in them is written, and a commit rejects. Throws DirectoryLocked, and
+ * an error when there is no queue.
+ */
+export function openTablesReadOnly(directory: string): Tables {
+  if (!existsSync(queueFile(directory))) throw new Error(`${directory}: must have a queue, has none (${queueFile(directory)} is not there)`)
+  return openTables(directory, 'read only')
+}
+
 /** Locked before the first read, and until the last write is done. */
-export function openTables(directory: string): Tables {
+export function openTables(directory: string, access: 'read and write' | 'read only' = 'read and write'): Tables {
   using opening = new DisposableStack()
   const lock = opening.use(lockDirectory(directory))
-  const root = openRoot(directory)
+  const root = openRoot(directory, access === 'read only')
   const opened = Object.fromEntries(TABLES.map((name) => [name, root.openDB<Buffer, Buffer>(name, BINARY)])) as Record<Table, Bytes>
   opening.move()
   return {
@@ -59,12 +68,15 @@ export function openTables(directory: string): Tables {
 const PRIVATE = { permissionsMode: 0o600 }
 const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const
 
-function openRoot(directory: string): RootDatabase<Buffer, Buffer> {
+const queueFile = (directory: string): string => join(directory, 'queue.mdb')
+
+function openRoot(directory: string, readOnly: boolean): RootDatabase<Buffer, Buffer> {
   const { blocks, bsize } = statfsSync(directory)
   return open<Buffer, Buffer>({
     ...BINARY,
     ...PRIVATE,
-    path: join(directory, 'queue.mdb'),
+    path: queueFile(directory),
+    readOnly,
     noSubdir: true,
     maxDbs: TABLES.length + 1,
     // A commit is durable when it resolves; with overlapping syncs a failed one stays readable, and its `flushed` hangs for ever.

@@ -45,13 +45,23 @@ export async function openVerified(tables: Tables, expected: Expected): Promise<
   if (!record) return format(tables, expected)
   const identity = decodeIdentity(record)
   requireShard(identity, expected.shard)
-  const positionRecord = tables.get('meta', POSITION_KEY)
-  if (!positionRecord) throw new CorruptRecord('meta position', 'there', 'missing')
-  const position = decodePosition(positionRecord)
-  const firstSequence = verifyLog(tables, position)
+  const verified = await verifyQueue(tables, TAIL_ENTRIES)
+  return { ...verified, identity: await adoptVolume(tables, identity, expected.volume) }
+}
+
+/** Everything but contents and envelopes; of the log, so many entries at its end. Throws CorruptRecord at the first that is damaged. */
+export async function verifyQueue(tables: Tables, entries: number): Promise<Omit<OpenedStore, 'identity'>> {
+  const position = readPosition(tables)
+  const firstSequence = verifyLog(tables, position, entries)
   const lanes = await verifyDeliveries(tables, position)
   verifyMessages(tables, position)
-  return { identity: await adoptVolume(tables, identity, expected.volume), position, firstSequence, lanes }
+  return { position, firstSequence, lanes }
+}
+
+export function readPosition(tables: Tables): StorePosition {
+  const record = tables.get('meta', POSITION_KEY)
+  if (!record) throw new CorruptRecord('meta position', 'there', 'missing')
+  return decodePosition(record)
 }
 
 async function format(tables: Tables, { shard, volume }: Expected): Promise<OpenedStore> {
@@ -87,14 +97,14 @@ async function adoptVolume(tables: Tables, identity: StoreIdentity, volume: stri
 }
 
 /** The log has no gap and ends where the position says. Returns its first sequence; one more than the last when there is no entry. */
-function verifyLog(tables: Tables, position: StorePosition): number {
+function verifyLog(tables: Tables, position: StorePosition, entries: number): number {
   const { sequence: last } = currentOf(position)
   const first = firstKey(tables, 'log')
   const firstSequence = first ? readSequenceKey(first) : last + 1
   const count = tables.count('log')
   if (count !== last - firstSequence + 1)
     throw new CorruptRecord('log', `without a gap from ${firstSequence} to ${last}`, `of ${count} entries`)
-  for (let sequence = Math.max(firstSequence, last - TAIL_ENTRIES + 1); sequence <= last; sequence++) {
+  for (let sequence = Math.max(firstSequence, last - entries + 1); sequence <= last; sequence++) {
     const where = `log ${sequence}`
     const record = tables.get('log', sequenceKey(sequence))
     if (!record) throw new CorruptRecord(where, 'there', 'missing')
@@ -202,7 +212,7 @@ export function checkContent(content: Buffer | undefined, message: { sizeBytes: 
 }
 
 /** Between two slices everything else has its turn, and no read transaction keeps old pages. */
-async function* slices(tables: Tables, table: Table, limit = SLICE_ROWS): AsyncGenerator<readonly Row[]> {
+export async function* slices(tables: Tables, table: Table, limit = SLICE_ROWS): AsyncGenerator<readonly Row[]> {
   let after: Buffer | undefined
   for (;;) {
     const rows = tables.range(table, { ...(after && { after }), limit })
