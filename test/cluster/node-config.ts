@@ -56,6 +56,8 @@ function kubeletConfiguration(node: NodePlan): object {
     resolvConf: '/mnt/node/config/resolv.conf',
     // Half of it is the time a renewal may fail before node-monitor-grace-period (20 s) runs out.
     nodeStatusUpdateFrequency: '4s',
+    // How soon a changed Secret reaches a running Pod; a minute by default.
+    syncFrequency: '10s',
     nodeLeaseDurationSeconds: 20,
     serializeImagePulls: false,
     // All nodes share one disk and one memory: what counts here is that none of them evicts because of another.

@@ -11,7 +11,7 @@ export const scenario: Scenario = {
     const first = await (await stage.load('deleted', { count: 300, connections: 4, domains: ['plain.example'] })).finished()
     await stage.kubectl('delete', 'sendingstream', 'deleted', '--timeout=90s')
     mustEqual('instances left', (await stage.instances('deleted')).length, 0)
-    const claim = await stage.read<{ status: { phase: string } }>('persistentvolumeclaim', 'deleted-0-a')
+    const claim = await stage.read<{ status: { phase: string } }>('persistentvolumeclaim', 'deleted-0-a-queue')
     mustEqual('the claim of the queue', claim.status.phase, 'Bound')
     const events = await stage.kubectl('get', 'events', '-o', 'jsonpath={range .items[*]}{.reason}: {.message}{"\\n"}{end}')
     must(/300 messages?/.test(events), 'an Event must say that 300 messages were left')
