@@ -13,11 +13,16 @@ import { runCommand } from '#test/support/command.ts'
  */
 
 export type Image = { readonly ref: string; readonly tar: string }
-export type ImageOptions = { readonly say: (text: string) => void; readonly tag?: string }
+export type ImageOptions = { readonly say: (text: string) => void; readonly tag?: string; readonly content?: ImageContent }
+/** `product`: operator and agent. `test`: mail client and receiving provider, for clusters that are not on this machine. */
+export type ImageContent = keyof typeof CONTENTS
 
 const TOP = dirname(dirname(fileURLToPath(import.meta.url)))
-const SOURCES = ['crds', 'kube', 'operator', 'mta-agent'] as const
-const REPOSITORY = 'localhost/mtafleet'
+const CONTENTS = {
+  product: { name: 'mtafleet', sources: ['crds', 'kube', 'operator', 'mta-agent'] },
+  test: { name: 'mtafleet-test', sources: ['test/internet'] },
+} as const
+const REGISTRY = 'localhost'
 const BASE = 'localhost/mtafleet-base'
 /** A new number makes a new base; its packages are Debian's of the day. */
 const BASE_VERSION = 2
@@ -29,16 +34,17 @@ const cache = (...path: readonly string[]) =>
 
 /** The archive of the image of this tree; built when there is none. Throws CommandFailed with the tool's own words. */
 export async function ensureImage(options: ImageOptions): Promise<Image> {
-  const hash = await contentHash()
-  const ref = `${REPOSITORY}:${options.tag ?? 'dev'}-${hash}`
-  const tar = cache(`mtafleet-${options.tag ?? 'dev'}-${hash}.tar`)
+  const { content = 'product', tag = 'dev' } = options
+  const { name } = CONTENTS[content]
+  const ref = await imageRef({ content, tag })
+  const tar = cache(`${name}-${ref.slice(ref.lastIndexOf(':') + 1)}.tar`)
   if (existsSync(tar)) return { ref, tar }
   await mkdir(cache(), { recursive: true })
   await ensureBase(options.say)
   options.say(`building ${ref} …`)
   const context = cache(`context-${process.pid}`)
   try {
-    await assembleContext(context)
+    await assembleContext(context, content)
     await runCommand(
       [
         ...BUILDAH,
@@ -62,16 +68,21 @@ export async function ensureImage(options: ImageOptions): Promise<Image> {
   } finally {
     await rm(context, { recursive: true, force: true })
   }
-  await dropOlder(options.tag ?? 'dev', tar)
+  await dropOlder(`${name}-${tag}-`, tar)
   return { ref, tar }
 }
 
+/** What the image of this tree is called, whether it is built or not. */
+export async function imageRef({ content = 'product', tag = 'dev' }: Pick<ImageOptions, 'content' | 'tag'>): Promise<string> {
+  return `${REGISTRY}/${CONTENTS[content].name}:${tag}-${await contentHash(content)}`
+}
+
 /** Writes a build context (bin/, app/) for whoever builds with another tool. */
-export async function assembleContext(context: string): Promise<void> {
+export async function assembleContext(context: string, content: ImageContent): Promise<void> {
   await rm(context, { recursive: true, force: true })
   await mkdir(join(context, 'bin'), { recursive: true })
   await mkdir(join(context, 'app'), { recursive: true })
-  for (const file of await sourceFiles()) {
+  for (const file of await sourceFiles(content)) {
     await mkdir(dirname(join(context, 'app', file)), { recursive: true })
     await copyFile(join(TOP, file), join(context, 'app', file))
   }
@@ -141,26 +152,24 @@ async function pushArchive(ref: string, tar: string): Promise<void> {
 }
 
 /** Some are left: another work tree, or a scenario that goes back to what ran before, may be using one of them. */
-async function dropOlder(tag: string, keep: string): Promise<void> {
-  const names = (await readdir(cache())).filter(
-    (name) => name.startsWith(`mtafleet-${tag}-`) && name.endsWith('.tar') && cache(name) !== keep,
-  )
+async function dropOlder(prefix: string, keep: string): Promise<void> {
+  const names = (await readdir(cache())).filter((name) => name.startsWith(prefix) && name.endsWith('.tar') && cache(name) !== keep)
   const aged = await Promise.all(names.map(async (name) => ({ name, at: (await stat(cache(name))).mtimeMs })))
   for (const { name } of aged.toSorted((a, b) => b.at - a.at).slice(OLDER_KEPT)) await rm(cache(name), { force: true })
 }
 
-async function contentHash(): Promise<string> {
+async function contentHash(content: ImageContent): Promise<string> {
   const hash = createHash('sha256').update(String(BASE_VERSION))
-  for (const file of [...(await sourceFiles()), 'Dockerfile', 'image/mtafleet', 'package-lock.json']) {
+  for (const file of [...(await sourceFiles(content)), 'Dockerfile', 'image/mtafleet', 'package-lock.json']) {
     hash.update(`${file}\0`).update(await readFile(join(TOP, file)))
   }
   return hash.digest('hex').slice(0, 16)
 }
 
 /** Sources that run, sorted: no tests, no YAML. */
-async function sourceFiles(): Promise<string[]> {
+async function sourceFiles(content: ImageContent): Promise<string[]> {
   const found: string[] = ['package.json']
-  for (const folder of SOURCES) {
+  for (const folder of CONTENTS[content].sources) {
     for (const entry of await readdir(join(TOP, folder), { recursive: true, withFileTypes: true })) {
       const file = relative(TOP, join(entry.parentPath, entry.name))
       if (entry.isFile() && file.endsWith('.ts') && !file.endsWith('.test.ts')) found.push(file)
@@ -174,20 +183,24 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     options: {
       tag: { type: 'string' },
       builder: { type: 'string', default: 'buildah' },
-      ref: { type: 'string', default: `${REPOSITORY}:dev` },
+      content: { type: 'string', default: 'product' },
+      ref: { type: 'string' },
     },
   })
-  if (values.builder === 'buildah') {
-    const image = await ensureImage({ say: console.log, ...(values.tag === undefined ? {} : { tag: values.tag }) })
+  const { builder, content, tag } = values
+  if (content !== 'product' && content !== 'test') {
+    console.error(`--content must be product or test, was ${content}`)
+    process.exitCode = 2
+  } else if (builder === 'buildah') {
+    const image = await ensureImage({ say: console.log, content, ...(tag === undefined ? {} : { tag }) })
     console.log(`${image.ref}\n${image.tar}`)
-  } else if (values.builder === 'docker' || values.builder === 'podman') {
+  } else if (builder === 'docker' || builder === 'podman') {
     const context = join(TOP, 'dist', 'image')
-    await assembleContext(context)
-    console.log(
-      await runCommand([values.builder, 'build', '-t', values.ref, '-f', join(TOP, 'Dockerfile'), context], { timeoutMillis: 600_000 }),
-    )
+    await assembleContext(context, content)
+    const ref = values.ref ?? `${REGISTRY}/${CONTENTS[content].name}:dev`
+    console.log(await runCommand([builder, 'build', '-t', ref, '-f', join(TOP, 'Dockerfile'), context], { timeoutMillis: 600_000 }))
   } else {
-    console.error(`--builder must be buildah, docker or podman, was ${values.builder}`)
+    console.error(`--builder must be buildah, docker or podman, was ${builder}`)
     process.exitCode = 2
   }
 }

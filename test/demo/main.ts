@@ -39,7 +39,7 @@ const loads = await Promise.all(
       connections: 8,
       perSecond: 60,
       tls: one.tls,
-      domains: fleet.internet.friendlyDomains,
+      domains: stage.internet.friendlyDomains,
     }),
   })),
 )
@@ -96,7 +96,7 @@ async function checkSources(): Promise<{ address: string; instance: string; host
   ).flat()
   const streamOf = new Map<string, string>()
   for (const one of loads) for (const message of (await one.load.finished()).accepted) streamOf.set(message.messageId, one.name)
-  const arrivals = (await fleet.internet.arrivals()).filter((one) => streamOf.has(one.messageId ?? ''))
+  const arrivals = (await stage.internet.arrivals()).filter((one) => streamOf.has(one.messageId ?? ''))
   const wrong = arrivals.filter(
     (one) => owners.find((owner) => owner.address === one.sourceAddress)?.stream !== streamOf.get(one.messageId ?? ''),
   )

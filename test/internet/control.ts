@@ -17,7 +17,7 @@ import type { Provider } from './provider.ts'
  *   DELETE /arrivals
  *   PUT    /dns                              "silent" or "answering"
  */
-export async function openControl(path: string, providers: readonly Provider[], dns: ChildProcess): Promise<AsyncDisposable> {
+export async function openControl(path: string, providers: readonly Provider[], dns: ChildProcess | undefined): Promise<AsyncDisposable> {
   let dnsState: Status['dns'] = 'answering'
   const routes: Readonly<Record<string, (request: IncomingMessage, url: URL) => Promise<unknown>>> = {
     'GET /status': async () => ({ pid: process.pid, providers: providers.map(statusOf), dns: dnsState }) satisfies Status,
@@ -30,7 +30,9 @@ export async function openControl(path: string, providers: readonly Provider[], 
     'PUT /providers/*/behaviour': async (request, url) => await named(providers, url).behave((await json(request)) as BehaviourInput),
     'DELETE /providers/*/connections': async (_request, url) => named(providers, url).closeConnections() ?? null,
     'PUT /dns': async (request) => {
-      dnsState = parseDnsState(await json(request))
+      const wanted = parseDnsState(await json(request))
+      if (dns === undefined) throw new RangeError('there is no name server here')
+      dnsState = wanted
       dns.kill(dnsState === 'silent' ? 'SIGSTOP' : 'SIGCONT')
       return dnsState
     },

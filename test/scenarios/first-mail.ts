@@ -3,7 +3,7 @@ import { mustEqual, type Scenario } from './scenario.ts'
 export const scenario: Scenario = {
   name: 'first-mail',
   promise: 'three manifests and two Secrets make a stream Ready, and mail arrives from the assigned address under its name',
-  needs: 'local',
+  needs: 'any',
   async run(stage) {
     const started = performance.now()
     await stage.deploy('first', { nodes: [1] })

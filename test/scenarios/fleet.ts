@@ -2,12 +2,13 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ensureBinaries, binary } from '#test/cluster/binaries.ts'
 import * as cluster from '#test/cluster/cluster.ts'
-import { ensureImage } from '#scripts/image.ts'
+import { ensureImage, imageRef } from '#scripts/image.ts'
 import type { Manifest } from '#test/builders/manifests.ts'
 import { type Authority, openAuthority } from '#test/support/certificates.ts'
 import { runCommand } from '#test/support/command.ts'
 import { waitFor } from '#test/support/wait.ts'
-import { type Internet, openInternet } from './internet.ts'
+import { openInternet } from './internet.ts'
+import { findDefaultClass, type ForeignCluster, foreignWorld, localWorld, UnfitCluster, type World } from './world.ts'
 
 /**
  * The installed product on a cluster, as scenarios and the demo find it: chart, operator, a small internet beside it. On the local
@@ -30,11 +31,10 @@ export type LocalFaults = Pick<
 export type Fleet = AsyncDisposable & {
   readonly operatorNamespace: string
   readonly authority: Authority
-  readonly internet: Internet
   /** Undefined on a cluster that is not ours. */
   readonly faults: LocalFaults | undefined
-  /** In front of a command of the mail client: runs it where it reaches Services. */
-  readonly clientExec: readonly string[]
+  /** What is around a stage that plays in this namespace. */
+  worldOf(namespace: string): World
   kubectl(...args: readonly string[]): Promise<string>
   kubectlApply(manifests: readonly Manifest[], namespace?: string): Promise<void>
   tokenCommand(token: string, args: readonly string[]): Promise<readonly string[]>
@@ -44,12 +44,14 @@ export type Fleet = AsyncDisposable & {
 }
 
 export const OPERATOR_NAMESPACE = 'mtafleet-system'
-/** The node that clients submit from; it runs no instance in any scenario that takes a node away. */
-const CLIENT_NODE = 4
 
 export type FleetOptions = {
   readonly context?: string | undefined
   readonly kubeconfig?: string | undefined
+  /** On another cluster: where queues are kept, its default StorageClass when absent. */
+  readonly storageClassName?: string | undefined
+  /** On another cluster: image of the mail client and the receiving provider. */
+  readonly testImage?: string | undefined
   readonly say: (text: string) => void
 }
 
@@ -57,30 +59,29 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
   const local = options.context === undefined && options.kubeconfig === undefined
   if (local) await startLocal(options.say)
   else await ensureBinaries(['kubectl'], options.say)
-  const access = [
-    '--kubeconfig',
-    options.kubeconfig ??
-      (local ? cluster.kubeconfigPath() : (process.env['KUBECONFIG'] ?? join(process.env['HOME'] ?? '/', '.kube/config'))),
-    ...(options.context === undefined ? [] : ['--context', options.context]),
-  ]
+  const access = accessTo(options, local)
   const kubectl = (...args: readonly string[]) => runCommand([binary('kubectl'), ...access, ...args], { timeoutMillis: 300_000 })
   if (local) await installChart(access, options.say)
-  else await kubectl('get', 'crd', 'sendingstreams.mtafleet.io', 'ippools.mtafleet.io', 'mtainstances.mtafleet.io')
-  const authority = await openAuthority()
+  else await mustBeInstalled(kubectl)
+  const kubectlApply: Fleet['kubectlApply'] = async (manifests, namespace) => {
+    const list = { apiVersion: 'v1', kind: 'List', items: manifests }
+    const place = namespace === undefined ? [] : ['-n', namespace]
+    await runCommand([binary('kubectl'), ...access, ...place, 'apply', '--server-side', '--force-conflicts', '-f', '-'], {
+      input: JSON.stringify(list),
+    })
+  }
+  await using opening = new AsyncDisposableStack()
+  const authority = opening.use(await openAuthority())
+  const command = [binary('kubectl'), ...access]
+  const worldOf = local ? await openLocalWorlds(authority) : await openForeignWorlds({ command, authority, kubectl, kubectlApply }, options)
+  const opened = opening.move()
   return {
     operatorNamespace: OPERATOR_NAMESPACE,
     authority,
-    internet: await openInternet(),
+    worldOf,
     faults: local ? cluster : undefined,
-    clientExec: local ? ['nsenter', `--net=/run/netns/mtafleet-node${CLIENT_NODE}`] : [],
     kubectl,
-    async kubectlApply(manifests, namespace) {
-      const list = { apiVersion: 'v1', kind: 'List', items: manifests }
-      const place = namespace === undefined ? [] : ['-n', namespace]
-      await runCommand([binary('kubectl'), ...access, ...place, 'apply', '--server-side', '--force-conflicts', '-f', '-'], {
-        input: JSON.stringify(list),
-      })
-    },
+    kubectlApply,
     async tokenCommand(token, args) {
       const view = JSON.parse(await kubectl('config', 'view', '--raw', '--flatten', '--minify', '-o', 'json')) as {
         clusters: { cluster: { server: string } }[]
@@ -88,15 +89,48 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
       const server = view.clusters[0]?.cluster.server ?? ''
       return [binary('kubectl'), '--kubeconfig', '/dev/null', '--server', server, '--insecure-skip-tls-verify', '--token', token, ...args]
     },
-    otherImage: () => loadOtherImage(options.say),
+    async otherImage() {
+      if (!local) throw new Error('another image is loaded into the nodes of the local cluster only')
+      return await loadOtherImage(options.say)
+    },
     recycleVolumes: async () => {
       if (local) await cluster.recycle()
     },
-    apiRequests: readAudit,
-    async [Symbol.asyncDispose]() {
-      await authority[Symbol.asyncDispose]()
+    async apiRequests(from, to) {
+      if (!local) throw new Error('the audit log is that of the local cluster only')
+      return await readAudit(from, to)
     },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
+}
+
+function accessTo({ context, kubeconfig }: FleetOptions, local: boolean): readonly string[] {
+  const known = local ? cluster.kubeconfigPath() : (process.env['KUBECONFIG'] ?? join(process.env['HOME'] ?? '/', '.kube/config'))
+  return ['--kubeconfig', kubeconfig ?? known, ...(context === undefined ? [] : ['--context', context])]
+}
+
+/** Nothing is installed on a cluster that is not ours. */
+async function mustBeInstalled(kubectl: Fleet['kubectl']): Promise<void> {
+  try {
+    await kubectl('get', 'crd', 'sendingstreams.mtafleet.io', 'ippools.mtafleet.io', 'mtainstances.mtafleet.io')
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new UnfitCluster(`the chart must be installed on this cluster (helm install mtafleet charts/mtafleet): ${why}`)
+  }
+}
+
+async function openLocalWorlds(authority: Authority): Promise<Fleet['worldOf']> {
+  const world = localWorld(await openInternet(), authority)
+  return () => world
+}
+
+async function openForeignWorlds(
+  access: Pick<ForeignCluster, 'command' | 'authority' | 'kubectl' | 'kubectlApply'>,
+  { storageClassName, testImage }: FleetOptions,
+): Promise<Fleet['worldOf']> {
+  const known = storageClassName ?? findDefaultClass(await access.kubectl('get', 'storageclasses', '-o', 'json'))
+  const foreign = { ...access, storageClassName: known, testImage: testImage ?? (await imageRef({ content: 'test' })) }
+  return (namespace) => foreignWorld(foreign, namespace)
 }
 
 async function startLocal(say: (text: string) => void): Promise<void> {

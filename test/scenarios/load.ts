@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { join } from 'node:path'
 import type { Accepted, NotAccepted, Progress } from '#test/internet/load.ts'
 import { waitFor } from '#test/support/wait.ts'
 import { must } from './scenario.ts'
@@ -23,8 +22,8 @@ export type LoadOptions = {
   readonly host: string
   readonly serverName: string
   readonly caFile: string
-  /** In front of the command. */
-  readonly exec: readonly string[]
+  /** The client, without its arguments. */
+  readonly command: readonly string[]
   /** Makes Message-IDs of different runs differ. */
   readonly run: string
 }
@@ -47,12 +46,7 @@ export class Load {
   #complaint = ''
 
   constructor(options: LoadOptions) {
-    const [file, ...args] = [
-      ...options.exec,
-      process.execPath,
-      join(import.meta.dirname, '../internet/submit.ts'),
-      ...submitArguments(options),
-    ]
+    const [file, ...args] = [...options.command, ...submitArguments(options)]
     this.#child = spawn(file!, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     createInterface({ input: this.#child.stdout! }).on('line', (line) => {
       const said = JSON.parse(line) as Accepted | Summary

@@ -3,11 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { formatPasswordHash, hashPassword } from '#agent/submission/password-hash.ts'
 import type { Condition } from '#crds/meta.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
-import { type Manifest, namespace, nodeAddress, pool, secret, stream, type StreamOptions } from '#test/builders/manifests.ts'
+import { type Manifest, namespace, pool, secret, stream, type StreamOptions } from '#test/builders/manifests.ts'
 import { type Certificate } from '#test/support/certificates.ts'
 import { CommandFailed, runCommand } from '#test/support/command.ts'
 import { waitFor } from '#test/support/wait.ts'
 import type { Fleet } from './fleet.ts'
+import type { World } from './world.ts'
 import { Load, type LoadOptions, type LoadReport } from './load.ts'
 import { podProcesses } from './processes.ts'
 import { must, mustEqual } from './scenario.ts'
@@ -47,10 +48,11 @@ export async function openStage(name: string, fleet: Fleet, say: (text: string) 
 export class Stage implements AsyncDisposable {
   readonly namespace: string
   readonly operatorNamespace: string
-  readonly internet: Fleet['internet']
+  readonly internet: World['internet']
   /** In front of a command: runs it in the network of the node that clients submit from. */
   readonly clientExec: readonly string[]
   readonly #fleet: Fleet
+  readonly #world: World
   readonly #say: (text: string) => void
   readonly #loads: Load[] = []
   /** Stream → its source addresses with the names they must say. */
@@ -60,8 +62,9 @@ export class Stage implements AsyncDisposable {
   constructor(namespaceName: string, fleet: Fleet, say: (text: string) => void) {
     this.namespace = namespaceName
     this.operatorNamespace = fleet.operatorNamespace
-    this.internet = fleet.internet
-    this.clientExec = fleet.clientExec
+    this.#world = fleet.worldOf(namespaceName)
+    this.internet = this.#world.internet
+    this.clientExec = this.#world.clientExec
     this.#fleet = fleet
     this.#say = say
   }
@@ -70,6 +73,7 @@ export class Stage implements AsyncDisposable {
     await this.#fleet.kubectl('delete', 'namespace', this.namespace, '--ignore-not-found', '--timeout=180s')
     await this.#fleet.recycleVolumes()
     await this.#fleet.kubectlApply([namespace(this.namespace)])
+    await this.#world.open()
     await this.internet.reset()
     await this.addUser(USER, PASSWORD)
   }
@@ -130,15 +134,21 @@ export class Stage implements AsyncDisposable {
 
   // The fleet
 
-  /** A pool with the source addresses of these local nodes, a TLS Secret, and a stream; returns when the stream is Ready. */
+  /** A pool with the source addresses of these nodes, a TLS Secret, and a stream; returns when the stream is Ready. */
   async deploy(name: string, options: StreamOptions & { readonly nodes: readonly number[] }): Promise<void> {
     const { nodes, ...streamOptions } = options
     const certificate = await this.issueCertificate(name)
-    const addresses = nodes.flatMap((node) => [nodeAddress(node, 1), nodeAddress(node, 2)])
+    const addresses = await this.#world.sourceAddresses(nodes)
+    const { queue, ...here } = await this.#world.streamOptions()
     await this.apply(
       secret(`${name}-tls`, { 'tls.crt': certificate.certificate, 'tls.key': certificate.key }, 'kubernetes.io/tls'),
       pool(name, { addresses }),
-      stream(name, { ...streamOptions, submission: { tlsSecretRef: { name: `${name}-tls` }, ...streamOptions.submission } }),
+      stream(name, {
+        ...here,
+        ...streamOptions,
+        queue: { ...queue, ...streamOptions.queue },
+        submission: { tlsSecretRef: { name: `${name}-tls` }, ...streamOptions.submission },
+      }),
     )
     this.#sources.set(name, Object.fromEntries(addresses.map((one) => [one.address, one.hostName])))
     await this.ready('sendingstream', name, 180_000)
@@ -266,8 +276,8 @@ export class Stage implements AsyncDisposable {
       password: PASSWORD,
       host: await this.serviceAddress(streamName),
       serverName: this.#serverName(streamName),
-      caFile: this.#fleet.authority.file,
-      exec: this.#fleet.clientExec,
+      caFile: this.#world.caFile,
+      command: [...this.clientExec, ...this.#world.submit],
       run: `${streamName}-${this.#loads.length}`,
       ...options,
     })
@@ -296,7 +306,7 @@ export class Stage implements AsyncDisposable {
   async servedFingerprint(streamName: string): Promise<string> {
     const address = await this.serviceAddress(streamName)
     const answer = await runCommand(
-      [...this.#fleet.clientExec, 'openssl', 's_client', '-connect', `${address}:465`, '-servername', this.#serverName(streamName)],
+      [...this.clientExec, 'openssl', 's_client', '-connect', `${address}:465`, '-servername', this.#serverName(streamName)],
       { input: 'QUIT\r\n', timeoutMillis: 20_000 },
     )
     const print = await runCommand(['openssl', 'x509', '-noout', '-fingerprint', '-sha256'], { input: answer })
@@ -312,7 +322,7 @@ export class Stage implements AsyncDisposable {
     const expectation: Expectation = {
       accepted: report.accepted,
       uncertain: [...report.unfinished, ...this.#others(report)],
-      ...(sources === undefined ? {} : { sources }),
+      ...(sources === undefined || !this.#world.seesSources ? {} : { sources }),
     }
     const verdict = await waitFor(
       `all ${report.accepted.length} accepted messages to arrive`,
@@ -327,9 +337,16 @@ export class Stage implements AsyncDisposable {
     mustEqual('altered messages', verdict.altered, [])
     mustEqual('messages that arrived without having been accepted', verdict.unexpected, [])
     mustEqual('messages from a wrong address or by a wrong name', verdict.wrongSource, [])
+    if (!this.#world.seesSources) await this.#mustBeNamed(Object.values(sources ?? {}))
     const duplicated = verdict.duplicated.reduce((sum, one) => sum + one.extraCopies, 0)
     this.#say(`  ${streamName}: accepted ${report.accepted.length}, arrived ${verdict.arrived}, twice ${duplicated}`)
     return { arrived: verdict.arrived, duplicated }
+  }
+
+  /** Where addresses are translated on the way, the names are what is left to look at. */
+  async #mustBeNamed(hostNames: readonly string[]): Promise<void> {
+    const wrong = (await this.internet.arrivals()).map(({ hello }) => hello).filter((hello) => !hostNames.includes(hello))
+    mustEqual('names that are not of the pool', [...new Set(wrong)], [])
   }
 
   /** What other loads of this stage were told is accepted: it may arrive, and is compared by whoever holds that load's report. */
