@@ -12,7 +12,7 @@ export default defineConfig({
           name: 'unit',
           include: [
             '{crds,kube,operator,mta-agent,scripts}/**/*.test.ts',
-            'test/{architecture,conversations,internet,cluster,builders}/**/*.test.ts',
+            'test/{architecture,conversations,internet,cluster,builders,support}/**/*.test.ts',
           ],
           exclude: ['**/*.apiserver.test.ts'],
         },

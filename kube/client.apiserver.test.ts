@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ApiServer, openApiServer } from '#test/cluster/api-server.ts'
 import { binary, ensureBinaries } from '#test/cluster/binaries.ts'
-import { run } from '#test/cluster/run.ts'
+import { runCommand } from '#test/support/command.ts'
 import { kubeconfigThrough, openTcpProxy } from '#test/cluster/tcp-proxy.ts'
 import { type Client, openClient } from './client.ts'
 import { openInCluster, openKubeconfig } from './config.ts'
@@ -179,7 +179,7 @@ test('a rotated token is used by the very call that was refused with the old one
     expect(await whoAmI()).toEqual({ kind: 'unauthorized' })
     await writeFile(
       join(directory, '.new'),
-      await run([binary('kubectl'), '--kubeconfig', server.kubeconfig, 'create', 'token', 'rotated']),
+      await runCommand([binary('kubectl'), '--kubeconfig', server.kubeconfig, 'create', 'token', 'rotated']),
     )
     await rename(join(directory, '.new'), join(directory, 'token'))
     expect(await whoAmI()).toEqual({ kind: 'forbidden' })

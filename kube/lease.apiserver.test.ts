@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ApiServer, openApiServer } from '#test/cluster/api-server.ts'
-import { waitFor } from '#test/cluster/run.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { type Client, openClient } from './client.ts'
 import { systemClock } from './clock.ts'
 import { openKubeconfig } from './config.ts'
@@ -33,13 +33,13 @@ test('one of two leads; when it releases, the other leads at once', async () => 
   const first = await acquire('released', 'one')
   const second = acquire('released', 'two')
   const renewals = new Set<string | undefined>()
-  await waitFor(
+  await watchFor(
     'three renewals',
     async () =>
       renewals.add((await client.get(LEASES, { namespace: 'default', name: 'released' }, call)).spec?.renewTime).size > 3
         ? true
         : undefined,
-    { timeoutMillis: 10_000 },
+    { withinMillis: 10_000 },
   )
   expect(await holderOf('released')).toBe('one')
   const released = performance.now()
@@ -67,7 +67,7 @@ test('a holder that cannot renew gives up before anyone may follow', async () =>
   const frozen = performance.now()
   server.freeze()
   try {
-    await waitFor('the loss', () => (held.lost.aborted ? true : undefined), { timeoutMillis: 10_000, everyMillis: 10 })
+    await watchFor('the loss', () => (held.lost.aborted ? true : undefined), { withinMillis: 10_000, everyMillis: 10 })
   } finally {
     server.thaw()
   }
@@ -81,7 +81,7 @@ test('a holder that was overruled knows it at its next renewal', async () => {
   await using held = await acquire('overruled', 'one')
   const lease = await client.get(LEASES, { namespace: 'default', name: 'overruled' }, call)
   await client.patch(LEASES, { namespace: 'default', name: 'overruled' }, { spec: { ...lease.spec, holderIdentity: 'another' } }, call)
-  await waitFor('the loss', () => (held.lost.aborted ? true : undefined), { timeoutMillis: 5000 })
+  await watchFor('the loss', () => (held.lost.aborted ? true : undefined), { withinMillis: 5000 })
   expect(await holderOf('overruled')).toBe('another')
 })
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type ApiServer, openApiServer } from '#test/cluster/api-server.ts'
-import { waitFor } from '#test/cluster/run.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { kubeconfigThrough, openTcpProxy, type TcpProxy } from '#test/cluster/tcp-proxy.ts'
 import { Cache } from './cache.ts'
 import { type Client, openClient } from './client.ts'
@@ -88,7 +88,7 @@ async function watch(times: Partial<ReflectorTimes> = {}): Promise<Watched> {
     shows: async (wanted) => {
       const text = JSON.stringify(wanted)
       const probe = () => (cache.hasSynced() && JSON.stringify(held()) === text ? true : undefined)
-      await waitFor(`the cache to hold ${text}`, probe, { timeoutMillis: 30_000, everyMillis: 20 }, () => JSON.stringify(held()))
+      await watchFor(`the cache to hold ${text}`, probe, { withinMillis: 30_000, everyMillis: 20 }, () => JSON.stringify(held()))
     },
     [Symbol.asyncDispose]: async () => {
       stop.abort()
@@ -130,8 +130,8 @@ test('managed fields are not kept, kind and version are filled in', async () => 
 test('a watch that the server ends goes on where it was, without a list', async () => {
   await using watched = await watch({ watchSeconds: [1, 1] })
   await watched.shows({})
-  await waitFor('three watches', () => (watched.reports.filter(({ kind }) => kind === 'watching').length >= 3 ? true : undefined), {
-    timeoutMillis: 20_000,
+  await watchFor('three watches', () => (watched.reports.filter(({ kind }) => kind === 'watching').length >= 3 ? true : undefined), {
+    withinMillis: 20_000,
   })
   await create('a', '1')
   await watched.shows({ a: '1' })
@@ -147,7 +147,7 @@ test('a cut network: nothing is missed and nothing is listed again', async () =>
   await remove('gone')
   await change('stays', '2')
   await create('new', '3')
-  await waitFor('a failure', () => (failures(watched).length > 1 ? true : undefined), { timeoutMillis: 10_000 })
+  await watchFor('a failure', () => (failures(watched).length > 1 ? true : undefined), { withinMillis: 10_000 })
   watched.proxy.heal()
   await watched.shows({ new: '3', stays: '2' })
   expect(lists(watched)).toEqual(['Start'])
@@ -158,7 +158,7 @@ test('a restarted server is found again', async () => {
   await using watched = await watch()
   await watched.shows({ a: '1' })
   await server.stop()
-  await waitFor('a refused call', () => (failures(watched).length > 2 ? true : undefined), { timeoutMillis: 10_000 })
+  await watchFor('a refused call', () => (failures(watched).length > 2 ? true : undefined), { withinMillis: 10_000 })
   await server.start()
   await change('a', '2')
   await watched.shows({ a: '2' })
@@ -194,7 +194,7 @@ test('a frozen server is noticed by its silence', async () => {
   await watched.shows({ a: '1' })
   server.freeze()
   try {
-    await waitFor('timeouts', () => (failures(watched).length >= 2 ? true : undefined), { timeoutMillis: 20_000 })
+    await watchFor('timeouts', () => (failures(watched).length >= 2 ? true : undefined), { withinMillis: 20_000 })
   } finally {
     server.thaw()
   }
@@ -227,8 +227,8 @@ test('one object can be watched alone, by its name', async () => {
   await cache.waitForSync(AbortSignal.timeout(10_000))
   await change('other', '2')
   await change('mine', '2')
-  const mine = await waitFor('the change', () => cache.list().find(({ data }) => (data as { value: string }).value === '2'), {
-    timeoutMillis: 10_000,
+  const mine = await watchFor('the change', () => cache.list().find(({ data }) => (data as { value: string }).value === '2'), {
+    withinMillis: 10_000,
   })
   stop.abort()
   await run
@@ -238,8 +238,8 @@ test('one object can be watched alone, by its name', async () => {
 test('at rest there are no lists: the audit log shows one for each reflector, at its start', async () => {
   await using watched = await watch({ watchSeconds: [1, 1] })
   await watched.shows({})
-  await waitFor('four watches', () => (watched.reports.filter(({ kind }) => kind === 'watching').length >= 4 ? true : undefined), {
-    timeoutMillis: 20_000,
+  await watchFor('four watches', () => (watched.reports.filter(({ kind }) => kind === 'watching').length >= 4 ? true : undefined), {
+    withinMillis: 20_000,
   })
   const lines = (await readFile(server.auditLogFile, 'utf8')).split('\n').filter((line) => line.includes(`reflected%3D${label}`))
   const verbs = lines.map((line) => (JSON.parse(line) as { verb: string; stage: string }).verb)

@@ -14,7 +14,7 @@ import * as kube from '#kube/resources.ts'
 import { condition, settings } from '#test/builders/fleet.ts'
 import { nodeAddress, pool, secret, stream } from '#test/builders/manifests.ts'
 import { type ApiServer, openApiServer } from '#test/cluster/api-server.ts'
-import { waitFor } from '#test/cluster/run.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { Fleet, WATCHED } from './fleet.ts'
 import { openLog } from './log.ts'
 import { openMetrics } from './metrics.ts'
@@ -27,7 +27,7 @@ import { Operator } from './operator.ts'
 
 const MAIL = 'mail'
 const call = { signal: new AbortController().signal }
-const patience = { timeoutMillis: 30_000, everyMillis: 100 }
+const patience = { withinMillis: 30_000, everyMillis: 100 }
 const stop = new AbortController()
 
 let server: ApiServer
@@ -43,7 +43,7 @@ beforeAll(async () => {
   for (const file of ['sendingstreams', 'ippools', 'mtainstances']) {
     const crd = parse(await readFile(join(import.meta.dirname, `../crds/${file}.yaml`), 'utf8')) as kube.AnyObject
     await admin.create(kube.CUSTOM_RESOURCE_DEFINITIONS, crd, call)
-    await waitFor(`${file} to be served`, async () => (await isServed(`/apis/mtafleet.io/v1alpha1/${file}`)) || undefined, patience)
+    await watchFor(`${file} to be served`, async () => (await isServed(`/apis/mtafleet.io/v1alpha1/${file}`)) || undefined, patience)
   }
   await admin.create(kube.NODES, { metadata: { name: 'node1' }, status: { conditions: [{ type: 'Ready', status: 'True' }] } }, call)
   await admin.patch(kube.NODES, { name: 'node1' }, { spec: { taints: null } }, call)
@@ -140,7 +140,7 @@ async function report(instance: MTAInstance & kube.KubeObject): Promise<void> {
 
 /** Moves the world on until the fact is there. */
 const see = async <T>(what: string, fact: () => Promise<T | undefined>): Promise<T> =>
-  waitFor(
+  watchFor(
     what,
     async () => {
       await moveOn()

@@ -12,7 +12,8 @@ import * as kube from '#kube/resources.ts'
 import { nodeAddress, pool, secret, stream } from '#test/builders/manifests.ts'
 import { type ApiServer, openApiServer } from '#test/cluster/api-server.ts'
 import { binary, ensureBinaries } from '#test/cluster/binaries.ts'
-import { run, waitFor } from '#test/cluster/run.ts'
+import { runCommand } from '#test/support/command.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { WATCHED } from './fleet.ts'
 
 /**
@@ -24,7 +25,7 @@ const SYSTEM = 'mtafleet-system'
 const MAIL = 'mail'
 const OPERATOR_USER = `system:serviceaccount:${SYSTEM}:mtafleet-operator`
 const call = { signal: new AbortController().signal }
-const patience = { timeoutMillis: 40_000, everyMillis: 50 }
+const patience = { withinMillis: 40_000, everyMillis: 50 }
 
 let server: ApiServer
 let admin: Client
@@ -36,8 +37,15 @@ beforeAll(async () => {
   server = await openApiServer()
   admin = openClient(await openKubeconfig(server.kubeconfig))
   for (const name of [SYSTEM, MAIL]) await admin.create(kube.NAMESPACES, { metadata: { name } }, call)
-  const chart = await run([binary('helm'), 'template', 'mtafleet', join(import.meta.dirname, '../charts/mtafleet'), '--namespace', SYSTEM])
-  await run([binary('kubectl'), '--kubeconfig', server.kubeconfig, 'apply', '--server-side', '-f', '-'], { input: chart })
+  const chart = await runCommand([
+    binary('helm'),
+    'template',
+    'mtafleet',
+    join(import.meta.dirname, '../charts/mtafleet'),
+    '--namespace',
+    SYSTEM,
+  ])
+  await runCommand([binary('kubectl'), '--kubeconfig', server.kubeconfig, 'apply', '--server-side', '-f', '-'], { input: chart })
   await Promise.all(['sendingstreams', 'ippools', 'mtainstances'].map(established))
   await createSurroundings()
   kubeconfig = await server.kubeconfigFor(OPERATOR_USER, ['system:serviceaccounts', `system:serviceaccounts:${SYSTEM}`])
@@ -49,7 +57,7 @@ afterAll(async () => {
 })
 
 async function established(plural: string): Promise<void> {
-  await waitFor(
+  await watchFor(
     `${plural} to be served`,
     async () => {
       const found = await admin.find(kube.CUSTOM_RESOURCE_DEFINITIONS, { name: `${plural}.mtafleet.io` }, call)
@@ -114,7 +122,7 @@ function start(name: string): Replica {
     name,
     lines,
     says: (msg) =>
-      waitFor(
+      watchFor(
         `${name} to say '${msg}'`,
         () => lines.find((line) => line.msg === msg),
         patience,
@@ -181,10 +189,10 @@ test('a missing Secret is said, and its appearance noticed', async () => {
     const found = await admin.find(WATCHED.MTAInstance, { namespace: MAIL, name: 'welcome-0-a' }, call)
     return found !== undefined && conditionsOf(found)['SecretsFound'] === is ? true : undefined
   }
-  await waitFor('the Secret to be missed', () => secrets('False SecretNotFound'), patience)
+  await watchFor('the Secret to be missed', () => secrets('False SecretNotFound'), patience)
   const { metadata, ...tls } = secret('submission-tls', { 'tls.crt': 'certificate', 'tls.key': 'key' }, 'kubernetes.io/tls')
   await admin.create(kube.SECRETS, { ...tls, metadata: { ...metadata, namespace: MAIL } }, call)
-  expect(await waitFor('the Secret to be found', () => secrets('True Found'), patience)).toBe(true)
+  expect(await watchFor('the Secret to be found', () => secrets('True Found'), patience)).toBe(true)
 })
 
 test('with it, pool and stream have become an instance and all that it needs', async () => {
@@ -198,7 +206,7 @@ test('with it, pool and stream have become an instance and all that it needs', a
     RoleBinding: ['welcome-agent'],
     PodDisruptionBudget: ['welcome-agent'],
   }
-  const found = await waitFor(
+  const found = await watchFor(
     'everything to be there',
     async () => {
       const now = await children()
@@ -220,7 +228,7 @@ test('all three kinds say how they are', async () => {
     stream: (await of(WATCHED.SendingStream, 'welcome'))['PoolAccepted'],
     instance: (await of(WATCHED.MTAInstance, 'welcome-0-a'))['AddressesAssigned'],
   })
-  await waitFor(
+  await watchFor(
     'all to say it',
     async () => (Object.values(await facts()).every((fact) => fact?.startsWith('True') === true) ? true : undefined),
     patience,
@@ -251,7 +259,7 @@ test('of two replicas one leads; when it is killed the other follows and goes on
   await first.kill('SIGKILL')
   await second.says('leading')
   await admin.patch(WATCHED.SendingStream, { namespace: MAIL, name: 'welcome' }, { spec: { primaries: 2 } }, call)
-  await waitFor(
+  await watchFor(
     'the second instance',
     async () => ((await namesOf(WATCHED.MTAInstance as kube.Resource)).length === 2 ? true : undefined),
     patience,
@@ -263,9 +271,9 @@ test('an API server that is away for longer than the lease ends nobody', async (
   await server.stop()
   await second.says('lead lost')
   await server.start()
-  await waitFor('the lead again', () => (second.lines.filter(({ msg }) => msg === 'leading').length === 2 ? true : undefined), patience)
+  await watchFor('the lead again', () => (second.lines.filter(({ msg }) => msg === 'leading').length === 2 ? true : undefined), patience)
   await admin.patch(WATCHED.SendingStream, { namespace: MAIL, name: 'welcome' }, { spec: { primaries: 1 } }, call)
-  await waitFor(
+  await watchFor(
     'the surplus instance to drain or go',
     async () => {
       const surplus = await admin.find(WATCHED.MTAInstance, { namespace: MAIL, name: 'welcome-1-a' }, call)

@@ -1,6 +1,6 @@
 import { parseAllDocuments } from 'yaml'
 import { binary } from '#test/cluster/binaries.ts'
-import { run } from '#test/cluster/run.ts'
+import { runCommand } from '#test/support/command.ts'
 
 /** The chart as helm renders it. `sets` are `--set` arguments. */
 
@@ -18,7 +18,7 @@ export type Rendered = {
   readonly [field: string]: unknown
 }
 
-export const helm = (argv: readonly string[]): Promise<string> => run([binary('helm'), ...argv])
+export const helm = (argv: readonly string[]): Promise<string> => runCommand([binary('helm'), ...argv])
 
 export async function renderText(sets: readonly string[] = [], namespace = 'mtafleet-system'): Promise<string> {
   const flags = sets.flatMap((set) => ['--set-json', set])

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ApiServer, openApiServer } from '#test/cluster/api-server.ts'
 import { ensureBinaries } from '#test/cluster/binaries.ts'
-import { waitFor } from '#test/cluster/run.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { installApi, type Kubectl, kubectl } from '#test/manifests/manifests.ts'
 import { find, render } from './helm.ts'
 
@@ -127,7 +127,7 @@ test('the operator works with what the chart gives it, and is refused nothing', 
   // The API server gives it to every new node, and takes it away when a kubelet says that it is well.
   await call(['taint', 'node', 'node1', 'node.kubernetes.io/not-ready-'])
   await using operator = await startOperator()
-  const within = { timeoutMillis: 30_000, everyMillis: 250 }
+  const within = { withinMillis: 30_000, everyMillis: 250 }
   const complaint = async (): Promise<string> =>
     `${await call(['--namespace', 'mail', 'describe', 'stream,mtai'])}\n${operator.log.slice(-5).join('\n')}`
   const names = async (...argv: readonly string[]): Promise<string> =>
@@ -144,7 +144,7 @@ test('the operator works with what the chart gives it, and is refused nothing', 
     'poddisruptionbudgets',
     'mtainstances',
   ]
-  await waitFor('the Pod', async () => ((await names('pods')) === '' ? undefined : true), within, complaint)
+  await watchFor('the Pod', async () => ((await names('pods')) === '' ? undefined : true), within, complaint)
   const own = (await names(made.join(','), '--selector=mtafleet.io/stream=password-resets')).split('\n')
   expect(own.map((name) => name.slice(0, name.indexOf('/'))).toSorted()).toEqual([
     'mtainstance.mtafleet.io',
@@ -159,10 +159,10 @@ test('the operator works with what the chart gives it, and is refused nothing', 
   for (const kind of ['stream', 'ipp', 'mtai']) {
     await call(['--namespace', 'mail', 'wait', kind, '--all', '--for=jsonpath={.status.observedGeneration}=1', '--timeout=20s'])
   }
-  await waitFor('an Event', async () => ((await names('events.v1.events.k8s.io')) === '' ? undefined : true), within, complaint)
+  await watchFor('an Event', async () => ((await names('events.v1.events.k8s.io')) === '' ? undefined : true), within, complaint)
 
   await call(['--namespace', 'mail', 'delete', 'stream', 'password-resets', '--wait=false'])
-  await waitFor('the stream to be gone', async () => ((await names('stream,mtai,pods')) === '' ? true : undefined), within, complaint)
+  await watchFor('the stream to be gone', async () => ((await names('stream,mtai,pods')) === '' ? true : undefined), within, complaint)
   await call(['--namespace', 'mail', 'delete', 'ipp', 'password-resets', '--wait=false'])
   expect(await operator.stop()).toBe(0)
   expect(refusedToOperator()).toEqual([])

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { beforeAll, expect, test } from 'vitest'
 import { type ApiServer, openApiServer } from './api-server.ts'
 import { binary, ensureBinaries } from './binaries.ts'
-import { waitFor } from './run.ts'
+import { watchFor } from '#test/support/wait.ts'
 
 let server: ApiServer
 
@@ -63,8 +63,8 @@ test('leaves neither process nor file when the one who opened it is killed and a
   expect(existsSync(kubeconfig)).toBe(true)
   opener.kill('SIGKILL')
   await once(opener, 'exit')
-  await waitFor('the processes to end', () => (processesWith(dirname(kubeconfig)).length === 0 ? true : undefined), {
-    timeoutMillis: 10_000,
+  await watchFor('the processes to end', () => (processesWith(dirname(kubeconfig)).length === 0 ? true : undefined), {
+    withinMillis: 10_000,
   })
   await using other = await openApiServer()
   expect({ dead: existsSync(kubeconfig), alive: existsSync(other.kubeconfig) }).toEqual({ dead: false, alive: true })

@@ -14,7 +14,8 @@ import { connect } from 'node:tls'
 import { ensureBinaries } from './binaries.ts'
 import { type KeyPair, createAuthority, createTokenKey, formatKubeconfig, issueCertificate } from './certificates.ts'
 import { type ApiServerPlan, AUDIT_POLICY, type EtcdPlan, apiServerArguments, etcdArguments } from './control-plane.ts'
-import { lastLines, waitFor } from './run.ts'
+import { lastLines } from '#test/support/command.ts'
+import { watchFor } from '#test/support/wait.ts'
 
 export type ApiServerOptions = {
   /** Further kube-apiserver flags, `--name=value`. */
@@ -152,11 +153,11 @@ class LocalApiServer implements ApiServer {
     const pair = await issueCertificate(authority, join(this.#folder, 'pki'), 'apiserver', SERVING)
     const wanted = new X509Certificate(readFileSync(pair.certFile)).fingerprint256
     // The server looks at its files when they change, and once a minute for the case that it missed that.
-    await waitFor(
+    await watchFor(
       'the API server to show its new certificate',
       async () => ((await servedFingerprint(port)) === wanted ? true : undefined),
       {
-        timeoutMillis: 90_000,
+        withinMillis: 90_000,
         signal: this.#options.signal,
       },
     )
@@ -178,7 +179,7 @@ class LocalApiServer implements ApiServer {
       for (const child of [this.#etcd, this.#apiServer]) if (child) assertAlive(child)
       return (await statusOf({ ...tls, host: '127.0.0.1', port: plan.port, path: '/readyz' })) === 200 ? true : undefined
     }
-    await waitFor('the API server to be ready', ready, { timeoutMillis: START_MILLIS, signal: this.#options.signal }, () =>
+    await watchFor('the API server to be ready', ready, { withinMillis: START_MILLIS, signal: this.#options.signal }, () =>
       this.#apiServer ? logOf(this.#apiServer) : '',
     )
   }

@@ -6,7 +6,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } fr
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { lastLines, run } from './run.ts'
+import { lastLines, runCommand } from '#test/support/command.ts'
 
 const TOOLS = join(import.meta.dirname, 'tools')
 const KUBERNETES = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet', 'kube-proxy'] as const
@@ -47,7 +47,7 @@ async function make(name: BinaryName): Promise<void> {
   try {
     if (source.kind === 'go') await buildGo(name, source, unfinished)
     else
-      await run([
+      await runCommand([
         'sh',
         '-c',
         'command -v unzip >/dev/null || { echo "unzip is missing: run scripts/install-packages" >&2; exit 1; }; unzip -p "$1" "$2" > "$3"',
@@ -63,10 +63,13 @@ async function make(name: BinaryName): Promise<void> {
   }
 }
 
+/** The first time Go downloads itself and every module, and builds Kubernetes on whatever machine this is. */
+const BUILD_MILLIS = 3_600_000
+
 async function buildGo(name: BinaryName, source: Source & { kind: 'go' }, output: string): Promise<void> {
   const cwd = join(TOOLS, source.module)
   try {
-    await run(['go', 'version'], { cwd })
+    await runCommand(['go', 'version'], { cwd, timeoutMillis: BUILD_MILLIS })
   } catch (error) {
     throw new Error(`${name} must be built once with Go (1.26 or newer, or any Go that may download a newer one): ${messageOf(error)}`, {
       cause: error,
@@ -74,7 +77,7 @@ async function buildGo(name: BinaryName, source: Source & { kind: 'go' }, output
   }
   const argv = ['go', 'build', '-trimpath', '-buildvcs=false', '-ldflags', `-s -w ${source.ldflags}`.trim(), '-o', output, source.package]
   try {
-    await run(argv, { cwd, env: { ...process.env, CGO_ENABLED: '0', GOWORK: 'off' } })
+    await runCommand(argv, { cwd, env: { CGO_ENABLED: '0', GOWORK: 'off' }, timeoutMillis: BUILD_MILLIS })
   } catch (error) {
     throw new Error(
       `${name} could not be built. The first build downloads Go modules, so it needs a Go module proxy that answers. Go said: ${lastLines(messageOf(error), 8)}`,

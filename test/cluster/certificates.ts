@@ -5,7 +5,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { run } from './run.ts'
+import { runCommand } from '#test/support/command.ts'
 
 export type KeyPair = { readonly certFile: string; readonly keyFile: string }
 export type Subject = {
@@ -71,7 +71,7 @@ export function formatKubeconfig(server: string, authority: KeyPair, user: KeyPa
 async function request(pair: KeyPair, config: string, by: readonly string[]): Promise<void> {
   const configFile = `${pair.certFile}.cnf`
   writeFileSync(configFile, config)
-  await run(['openssl', 'req', '-x509', ...NEW_KEY, '-config', configFile, ...by, '-keyout', pair.keyFile, '-out', pair.certFile])
+  await runCommand(['openssl', 'req', '-x509', ...NEW_KEY, '-config', configFile, ...by, '-keyout', pair.keyFile, '-out', pair.certFile])
   rmSync(configFile)
 }
 

@@ -15,7 +15,8 @@ import { writePauseImage } from './pause-image.ts'
 import { type ClusterSize, type NodePlan, type Slot, WORLD, parseNode, parseSize, planNode, planNodes } from './plan.ts'
 import { findProcesses, inNamespace, isRunning, killProcesses, processesIn, sendSignal } from './processes.ts'
 import { diskPath, execInNode, findDisk, isPoweredOn, startNode, stopNode } from './nodes.ts'
-import { type RunOptions, run, waitFor } from './run.ts'
+import { type CommandOptions, runCommand } from '#test/support/command.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { clusterFolder, diskFile, findSize, nodeFolder, readSize, writeSize } from './state.ts'
 import {
   API_SERVER,
@@ -46,7 +47,7 @@ export async function clusterUp(options: UpOptions = {}): Promise<void> {
   await using _lock = await lockCluster()
   const size = chooseSize(options)
   const nodes = planNodes(size)
-  await run([join(import.meta.dirname, '../../scripts/install-packages')], { onLine: say, signal })
+  await runCommand([join(import.meta.dirname, '../../scripts/install-packages')], { onLine: say, signal, timeoutMillis: 1_800_000 })
   await ensureBinaries(undefined, say)
   writeSize(size)
 
@@ -84,8 +85,8 @@ export async function clusterDown(onProgress: (line: string) => void = (line) =>
     ...(namespaceExists(WORLD) ? await processesIn([WORLD]) : []),
   ])
   await closeNamespace(WORLD)
-  await waitFor('the loop devices to be released', async () => ((await findLoops(folder)).length === 0 ? true : undefined), {
-    timeoutMillis: 30_000,
+  await watchFor('the loop devices to be released', async () => ((await findLoops(folder)).length === 0 ? true : undefined), {
+    withinMillis: 30_000,
   })
   if (ours) rmSync(folder, { recursive: true, force: true })
   onProgress('the cluster is down')
@@ -157,14 +158,14 @@ export async function loadImage(tar: string, signal?: AbortSignal): Promise<void
 }
 
 /** Runs a command in a node and returns its output. */
-export async function nodeExec(node: NodeName, argv: readonly string[], options: RunOptions = {}): Promise<string> {
+export async function nodeExec(node: NodeName, argv: readonly string[], options: CommandOptions = {}): Promise<string> {
   return await execInNode(parseNode(node, readSize()), argv, options)
 }
 
 /** Runs a command in the network of the world, where the control plane and the small internet are. */
-export async function worldExec(argv: readonly string[], options: RunOptions = {}): Promise<string> {
+export async function worldExec(argv: readonly string[], options: CommandOptions = {}): Promise<string> {
   readSize()
-  return await run([...inNamespace(WORLD), ...argv], options)
+  return await runCommand([...inNamespace(WORLD), ...argv], options)
 }
 
 /** The mounted disk of a running node, as a path on this machine. The volume of a PersistentVolume has its slot in the label mtafleet.test/slot. */
@@ -284,10 +285,10 @@ async function preparePauseImage(nodes: readonly NodePlan[]): Promise<void> {
 /** RBAC's own roles are made in the API server's first seconds; kubectl applies what it is given in order. */
 async function applyObjects(nodes: readonly NodePlan[]): Promise<void> {
   const list = { apiVersion: 'v1', kind: 'List', items: clusterObjects(nodes) }
-  await waitFor(
+  await watchFor(
     'the namespace kube-system',
     async () => ((await kubectl(['get', 'namespace', 'kube-system', '--ignore-not-found', '-o', 'name'])) === '' ? undefined : true),
-    { timeoutMillis: 20_000 },
+    { withinMillis: 20_000 },
   )
   await kubectl(['apply', '--server-side', '--field-manager=mtafleet-cluster', '-f', '-'], JSON.stringify(list))
 }
@@ -297,7 +298,7 @@ type NodeCondition = { type: string; status: string; lastHeartbeatTime: string; 
 /** Ready as reported after `since`: a node just switched on is still called Ready from before for a while. */
 async function nodeReady(node: NodePlan, since: number | undefined, signal?: AbortSignal): Promise<void> {
   let last: NodeCondition | undefined
-  await waitFor(
+  await watchFor(
     `${node.name} to be Ready`,
     async () => {
       const text = await kubectl(['get', 'node', node.name, '--ignore-not-found', '-o', 'json'])
@@ -307,7 +308,7 @@ async function nodeReady(node: NodePlan, since: number | undefined, signal?: Abo
       // Heartbeats have whole seconds.
       return last?.status === 'True' && (since === undefined || Date.parse(last.lastHeartbeatTime) >= since - 1000) ? true : undefined
     },
-    { timeoutMillis: 120_000, everyMillis: 500, signal },
+    { withinMillis: 120_000, everyMillis: 500, signal },
     () => `${last?.message ?? 'it did not register'}; see ${nodeFolder(node)}/var-log`,
   )
 }
@@ -330,7 +331,7 @@ async function checkPrivileges(): Promise<void> {
     throw new Error(
       'the local cluster needs root: it makes network namespaces, mounts and control groups (docs/kind.md says how to do without)',
     )
-  await run(['unshare', '--net', '--mount', '--pid', '--fork', 'true']).catch((error: unknown) => {
+  await runCommand(['unshare', '--net', '--mount', '--pid', '--fork', 'true']).catch((error: unknown) => {
     throw new Error(
       'the local cluster needs the right to make namespaces and mounts (CAP_SYS_ADMIN, CAP_NET_ADMIN); this machine refuses them',
       { cause: error },

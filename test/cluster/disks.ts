@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync, renameSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { NodePlan } from './plan.ts'
-import { run, waitFor } from './run.ts'
+import { runCommand } from '#test/support/command.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { diskFile, nodeFolder } from './state.ts'
 
 /** Makes what is missing; a disk that exists is never touched. */
@@ -12,16 +13,16 @@ export async function createDisks(node: NodePlan): Promise<void> {
     if (existsSync(file)) continue
     mkdirSync(dirname(file), { recursive: true })
     const unfinished = `${file}.tmp`
-    await run(['truncate', `--size=${disk.mebibytes}M`, unfinished])
+    await runCommand(['truncate', `--size=${disk.mebibytes}M`, unfinished])
     // No blocks kept for root: the size that is promised is the size that can be written.
-    await run(['mkfs.ext4', '-q', '-F', '-m', '0', unfinished])
+    await runCommand(['mkfs.ext4', '-q', '-F', '-m', '0', unfinished])
     renameSync(unfinished, file)
   }
 }
 
 /** Loop devices whose file is in `folder`. */
 export async function findLoops(folder: string): Promise<string[]> {
-  const output = await run(['losetup', '--list', '--json', '--output', 'NAME,BACK-FILE'])
+  const output = await runCommand(['losetup', '--list', '--json', '--output', 'NAME,BACK-FILE'])
   if (output.trim() === '') return []
   const { loopdevices } = JSON.parse(output) as { loopdevices: { name: string; 'back-file': string }[] }
   return loopdevices.filter((loop) => loop['back-file'].startsWith(`${folder}/`)).map(({ name }) => name)
@@ -30,5 +31,5 @@ export async function findLoops(folder: string): Promise<string[]> {
 /** The kernel unmounts a dead node's disks a moment after its last process is gone; until then they must not be mounted again. */
 export async function disksReleased(node: NodePlan, signal?: AbortSignal): Promise<void> {
   const released = async () => ((await findLoops(nodeFolder(node))).length === 0 ? true : undefined)
-  await waitFor(`the disks of ${node.name} to be released`, released, { timeoutMillis: 30_000, signal })
+  await watchFor(`the disks of ${node.name} to be released`, released, { withinMillis: 30_000, signal })
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { importImage } from './nodes.ts'
 import type { NodePlan } from './plan.ts'
-import { run } from './run.ts'
+import { runCommand } from '#test/support/command.ts'
 import { nodeFolder } from './state.ts'
 
 /** Tag → SHA-256 of the archive that last brought it. */
@@ -19,11 +19,13 @@ export type Archive = { readonly tar: string; readonly digest: string; readonly 
 /** Throws when `tar` is not an archive as `docker save` writes it, with at least one tag. */
 export async function readArchive(tar: string, signal?: AbortSignal): Promise<Archive> {
   if (!existsSync(tar)) throw new Error(`the image must be a tar archive; there is no file ${tar}`)
-  const manifest = await run(['tar', '--extract', '--to-stdout', `--file=${tar}`, 'manifest.json'], { signal }).catch((error: unknown) => {
-    throw new Error(`${tar} must be an archive as docker save or buildah push docker-archive: writes it; it has no manifest.json`, {
-      cause: error,
-    })
-  })
+  const manifest = await runCommand(['tar', '--extract', '--to-stdout', `--file=${tar}`, 'manifest.json'], { signal }).catch(
+    (error: unknown) => {
+      throw new Error(`${tar} must be an archive as docker save or buildah push docker-archive: writes it; it has no manifest.json`, {
+        cause: error,
+      })
+    },
+  )
   const tags = (JSON.parse(manifest) as { RepoTags?: string[] | null }[]).flatMap(({ RepoTags }) => RepoTags ?? [])
   if (tags.length === 0) throw new Error(`${tar} must hold an image with a tag; it has none`)
   const hash = createHash('sha256')

@@ -7,7 +7,8 @@ import { createDisks, disksReleased } from './disks.ts'
 import { cgroupName, nodeConfigFiles } from './node-config.ts'
 import type { DiskPlan, NodePlan, Slot } from './plan.ts'
 import { findInit, findProcesses, killProcesses, processesIn, startProcess } from './processes.ts'
-import { type RunOptions, run, waitFor } from './run.ts'
+import { type CommandOptions, runCommand } from '#test/support/command.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { logFile, nodeFolder } from './state.ts'
 import { closeNamespace, connectNode, disconnectNode, namespaceExists } from './world.ts'
 
@@ -32,10 +33,10 @@ export async function startNode(node: NodePlan, signal?: AbortSignal): Promise<v
   await connectNode(node)
   const init = [join(import.meta.dirname, 'node-init.sh'), node.name, folder, dirname(binary('kubelet'))]
   startProcess(node.name, [...ISOLATE, ...init], node.namespace)
-  await waitFor(
+  await watchFor(
     `${node.name} to boot`,
     () => findInit(node.name),
-    { timeoutMillis: 10_000, everyMillis: 50, signal },
+    { withinMillis: 10_000, everyMillis: 50, signal },
     () => `see ${logFile(node.name)}`,
   )
 }
@@ -63,8 +64,8 @@ export async function stopNode(node: NodePlan, signal?: AbortSignal): Promise<vo
 }
 
 /** Runs a command inside the node, as a person logged in there would. */
-export async function execInNode(node: NodePlan, argv: readonly string[], options: RunOptions = {}): Promise<string> {
-  return await run(['nsenter', '--target', String(initOf(node)), '--mount', '--pid', '--uts', '--net', '--', ...argv], options)
+export async function execInNode(node: NodePlan, argv: readonly string[], options: CommandOptions = {}): Promise<string> {
+  return await runCommand(['nsenter', '--target', String(initOf(node)), '--mount', '--pid', '--uts', '--net', '--', ...argv], options)
 }
 
 /** Where a mounted disk of a running node can be read and written from outside. */
@@ -82,7 +83,7 @@ export function findDisk(node: NodePlan, slot: Slot): DiskPlan {
 /** Brings an image into the node's containerd. */
 export async function importImage(node: NodePlan, tar: string, signal?: AbortSignal): Promise<void> {
   // The archive is given by its inode, through our own view of the file system: the node may not see its path.
-  await run(
+  await runCommand(
     [
       'sh',
       '-c',

@@ -4,7 +4,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync,
 import { join } from 'node:path'
 import { binary } from './binaries.ts'
 import { PAUSE_IMAGE } from './plan.ts'
-import { run } from './run.ts'
+import { runCommand } from '#test/support/command.ts'
 
 /** Writes the image as a tar archive in the layout of `docker save`, which containerd imports. */
 export async function writePauseImage(file: string, scratch: string): Promise<void> {
@@ -36,7 +36,7 @@ export async function writePauseImage(file: string, scratch: string): Promise<vo
 const GO_ARCHITECTURE: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' }
 
 async function pack(archive: string, folder: string, members: readonly string[]): Promise<void> {
-  await run([
+  await runCommand([
     'tar',
     '--create',
     `--file=${archive}`,

@@ -5,7 +5,8 @@
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { run, waitFor } from './run.ts'
+import { runCommand } from '#test/support/command.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { clusterFolder, logFile } from './state.ts'
 
 const MARK = 'MTAFLEET_CLUSTER_PROCESS'
@@ -43,7 +44,7 @@ export function findProcesses(name?: string): number[] {
 
 /** Every process in these network namespaces, with or without our mark. */
 export async function processesIn(namespaces: readonly string[]): Promise<number[]> {
-  const lists = await Promise.all(namespaces.map((namespace) => run(['ip', 'netns', 'pids', namespace])))
+  const lists = await Promise.all(namespaces.map((namespace) => runCommand(['ip', 'netns', 'pids', namespace])))
   return lists.flatMap((list) => list.split('\n').filter(Boolean).map(Number))
 }
 
@@ -64,14 +65,14 @@ export function findInit(name: string): number | undefined {
 
 /** Sends SIGKILL until `list` finds nothing more (a process may have had a child in between). */
 export async function killProcesses(what: string, list: () => Promise<number[]> | number[]): Promise<void> {
-  await waitFor(
+  await watchFor(
     `${what} to end`,
     async () => {
       const pids = (await list()).filter((pid) => pid !== process.pid)
       for (const pid of pids) sendSignal(pid, 'SIGKILL')
       return pids.length === 0 ? true : undefined
     },
-    { timeoutMillis: 30_000, everyMillis: 50 },
+    { withinMillis: 30_000, everyMillis: 50 },
     async () => `still there: ${(await list()).map((pid) => `${pid} (${readProc(pid, 'comm').trim()})`).join(', ')}`,
   )
 }

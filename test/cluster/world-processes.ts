@@ -15,7 +15,8 @@ import {
   WORLD_ADDRESS,
 } from './plan.ts'
 import { isRunning, startProcess } from './processes.ts'
-import { lastLines, run, waitFor } from './run.ts'
+import { lastLines, runCommand } from '#test/support/command.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { auditLogPath, clusterFolder, kubeconfigPath, logFile, nodeFolder, pkiFolder } from './state.ts'
 
 const API_URL = `https://${WORLD_ADDRESS}:${API_PORT}`
@@ -95,7 +96,7 @@ export function startDoor(): void {
 }
 
 export async function apiServerReady(signal?: AbortSignal): Promise<void> {
-  await waitFor(
+  await watchFor(
     'the API server to be ready',
     async () => {
       for (const name of ['etcd', API_SERVER, 'door']) {
@@ -107,7 +108,7 @@ export async function apiServerReady(signal?: AbortSignal): Promise<void> {
         () => undefined,
       )
     },
-    { timeoutMillis: 60_000, everyMillis: 200, signal },
+    { withinMillis: 60_000, everyMillis: 200, signal },
     () => lastLines(readFileSync(logFile(API_SERVER), 'utf8'), 8),
   )
 }
@@ -176,7 +177,7 @@ silent.example:${CLUSTER_DNS_PORT} {
 
 /** kubectl as administrator. */
 export async function kubectl(argv: readonly string[], input?: string): Promise<string> {
-  return await run([binary('kubectl'), '--kubeconfig', kubeconfigPath(), ...argv], input === undefined ? {} : { input })
+  return await runCommand([binary('kubectl'), '--kubeconfig', kubeconfigPath(), ...argv], input === undefined ? {} : { input })
 }
 
 function startUnlessRunning(name: string, argv: readonly string[]): void {

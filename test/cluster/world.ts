@@ -4,7 +4,7 @@
 import { existsSync } from 'node:fs'
 import { API_PORT, BRIDGE, type NodePlan, SOURCE_NETWORKS, WORLD, WORLD_ADDRESS, WORLD_ADDRESS_V6 } from './plan.ts'
 import { inNamespace } from './processes.ts'
-import { run } from './run.ts'
+import { runCommand } from '#test/support/command.ts'
 
 export async function openWorld(nodes: readonly NodePlan[]): Promise<void> {
   await openNamespace(WORLD)
@@ -62,11 +62,11 @@ export async function cutApi(node: NodePlan): Promise<void> {
       chain to_api_from_pods { type filter hook forward priority filter; ip daddr ${WORLD_ADDRESS} tcp dport ${API_PORT} drop; }
       chain from_api { type filter hook input priority filter; ip saddr ${WORLD_ADDRESS} tcp sport ${API_PORT} drop; ip saddr ${WORLD_ADDRESS} tcp dport 10250 drop; }
     }`
-  await run([...inNamespace(node.namespace), 'nft', '-f', '-'], { input: rules })
+  await runCommand([...inNamespace(node.namespace), 'nft', '-f', '-'], { input: rules })
 }
 
 export async function healApi(node: NodePlan): Promise<void> {
-  await run([...inNamespace(node.namespace), 'nft', '-f', '-'], { input: `add table ${API_CUT}\ndelete table ${API_CUT}\n` })
+  await runCommand([...inNamespace(node.namespace), 'nft', '-f', '-'], { input: `add table ${API_CUT}\ndelete table ${API_CUT}\n` })
 }
 
 export function namespaceExists(namespace: string): boolean {
@@ -74,11 +74,11 @@ export function namespaceExists(namespace: string): boolean {
 }
 
 export async function closeNamespace(namespace: string): Promise<void> {
-  if (namespaceExists(namespace)) await run(['ip', 'netns', 'del', namespace])
+  if (namespaceExists(namespace)) await runCommand(['ip', 'netns', 'del', namespace])
 }
 
 async function openNamespace(namespace: string): Promise<void> {
-  if (!namespaceExists(namespace)) await run(['ip', 'netns', 'add', namespace])
+  if (!namespaceExists(namespace)) await runCommand(['ip', 'netns', 'add', namespace])
 }
 
 const ROUTER = [
@@ -92,14 +92,14 @@ const ROUTER = [
 
 async function setKernel(namespace: string, settings: readonly string[]): Promise<void> {
   const script = settings.map((setting) => `echo ${setting.split('=')[1]} > /proc/sys/${setting.split('=')[0]}`).join('\n')
-  await run([...inNamespace(namespace), 'sh', '-e', '-c', script])
+  await runCommand([...inNamespace(namespace), 'sh', '-e', '-c', script])
 }
 
 async function hasLink(namespace: string, link: string): Promise<boolean> {
-  const links = JSON.parse(await run(['ip', '-n', namespace, '-json', 'link', 'show'])) as { ifname: string }[]
+  const links = JSON.parse(await runCommand(['ip', '-n', namespace, '-json', 'link', 'show'])) as { ifname: string }[]
   return links.some(({ ifname }) => ifname === link)
 }
 
 async function ip(namespace: string, commands: readonly string[]): Promise<void> {
-  await run(['ip', '-n', namespace, '-batch', '-'], { input: `${commands.join('\n')}\n` })
+  await runCommand(['ip', '-n', namespace, '-batch', '-'], { input: `${commands.join('\n')}\n` })
 }

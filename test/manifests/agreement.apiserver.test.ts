@@ -4,7 +4,7 @@ import { parse as parseYaml } from 'yaml'
 import { InvalidDocument, parseIPPool, parseSendingStream } from '#crds/parse.ts'
 import { type ApiServer, openApiServer } from '#test/cluster/api-server.ts'
 import { binary, ensureBinaries } from '#test/cluster/binaries.ts'
-import { run } from '#test/cluster/run.ts'
+import { runCommand } from '#test/support/command.ts'
 import { installApi, kubectl, readCases } from './manifests.ts'
 
 /**
@@ -107,7 +107,7 @@ function isValid(document: object & Pick<Document, 'kind'>): boolean {
 async function refusedNames(list: string): Promise<Set<string>> {
   const said: string[] = []
   const argv = [binary('kubectl'), '--kubeconfig', server.kubeconfig, 'create', '--dry-run=server', '--filename', '-']
-  await expect(run(argv, { input: list, onLine: (line) => said.push(line) })).rejects.toThrow('is invalid')
+  await expect(runCommand(argv, { input: list, onLine: (line) => said.push(line) })).rejects.toThrow('is invalid')
   // Pieces of lines, where a line was cut by the pipe: so not line by line.
   return new Set([...said.join('').matchAll(/"(case-\d+)" is invalid/g)].map((match) => match[1]!))
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type ApiServer, openApiServer } from '#test/cluster/api-server.ts'
 import { ensureBinaries } from '#test/cluster/binaries.ts'
-import { waitFor } from '#test/cluster/run.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { installApi, type Kubectl, kubectl, type ManifestCase, readCases, refusal } from './manifests.ts'
 
 let server: ApiServer
@@ -59,8 +59,8 @@ describe('what is right is accepted', () => {
     expect(await call(['apply', '--filename', '-'], pool(1))).toBe('ippool.mtafleet.io/large-1 created\n')
     expect(await call(['apply', '--filename', '-'], pool(2))).toBe('ippool.mtafleet.io/large-2 created\n')
     const again = pool(1).replace('large-1', 'large-3')
-    const said = await waitFor('the refusal', () => refusal(call, ['apply', '--dry-run=server', '--filename', '-'], again), {
-      timeoutMillis: 10_000,
+    const said = await watchFor('the refusal', () => refusal(call, ['apply', '--dry-run=server', '--filename', '-'], again), {
+      withinMillis: 10_000,
     })
     expect(said).toContain('10.1.0.0 (and 1023 more) was already in IPPool "large-1"')
   })
@@ -82,7 +82,7 @@ describe('what is wrong is refused, and the message says what must be and what w
       refusal(call, [...scope, one.isDeletion ? 'delete' : 'apply', '--dry-run=server', '--filename', '-'], one.documents.at(-1)!)
     // An admission policy sees the objects of a moment ago; without earlier documents the first answer counts.
     const said =
-      one.documents.length === 1 ? await attempt() : await waitFor('the refusal', attempt, { timeoutMillis: 10_000, everyMillis: 200 })
+      one.documents.length === 1 ? await attempt() : await watchFor('the refusal', attempt, { withinMillis: 10_000, everyMillis: 200 })
     expect(one.expect.filter((part) => !said?.includes(part)).map((part) => `${part} in: ${said}`)).toEqual([])
   })
 })
@@ -107,7 +107,7 @@ describe('the policies leave the cluster its own work', () => {
     const argv = ['delete', '--dry-run=server', 'ipp', 'transactional']
     expect(await refusal(call, [...scopeOf('cluster-work', CONTROLLERS[1]), ...argv])).toBeUndefined()
     expect(
-      await waitFor('the refusal', () => refusal(call, [...scopeOf('cluster-work', 'jane'), ...argv]), { timeoutMillis: 10_000 }),
+      await watchFor('the refusal', () => refusal(call, [...scopeOf('cluster-work', 'jane'), ...argv]), { withinMillis: 10_000 }),
     ).toContain('must stay while SendingStream')
   })
 

@@ -1,5 +1,6 @@
 import { readFileSync, globSync } from 'node:fs'
-import { run, waitFor } from '#test/cluster/run.ts'
+import { runCommand } from '#test/support/command.ts'
+import { watchFor } from '#test/support/wait.ts'
 import { binary } from '#test/cluster/binaries.ts'
 
 /**
@@ -39,7 +40,7 @@ export type Kubectl = (argv: readonly string[], input?: string) => Promise<strin
 export const kubectl =
   (kubeconfig: string): Kubectl =>
   (argv, input) =>
-    run([binary('kubectl'), '--kubeconfig', kubeconfig, ...argv], input === undefined ? {} : { input })
+    runCommand([binary('kubectl'), '--kubeconfig', kubeconfig, ...argv], input === undefined ? {} : { input })
 
 /** The CRDs and the admission policies, in force when this resolves. */
 export async function installApi(call: Kubectl): Promise<void> {
@@ -48,7 +49,7 @@ export async function installApi(call: Kubectl): Promise<void> {
   await call(['apply', '--filename', 'charts/mtafleet/files/admission.yaml'])
   // The API server takes the policies up together, after a while: then the last one refuses, and those with parameters have found them.
   const attempt = (path: string): Promise<string | undefined> => refusal(call, ['apply', '--dry-run=server', '--filename', path])
-  await waitFor(
+  await watchFor(
     'the admission policies to be in force',
     async () => {
       const made = await attempt('test/manifests/wrong/instance-made-by-a-person.yaml')
@@ -58,7 +59,7 @@ export async function installApi(call: Kubectl): Promise<void> {
       ]
       return made?.includes('must be written by the operator alone') && refused.every((text) => text === undefined) ? true : undefined
     },
-    { timeoutMillis: 60_000, everyMillis: 250 },
+    { withinMillis: 60_000, everyMillis: 250 },
   )
 }
 
