@@ -9,4 +9,6 @@ WORKDIR /app
 # The agent keeps nothing but its queue, the operator nothing at all: both run with a read-only root file system.
 USER 65532:65532
 ENV NODE_ENV=production
+# Sources run as they are; what Node made of them when the context was assembled is kept beside them.
+ENV NODE_COMPILE_CACHE=/app/.compile-cache NODE_COMPILE_CACHE_PORTABLE=1
 ENTRYPOINT ["/usr/local/bin/mtafleet"]
