@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { message, recipient, settings } from '#test/builders/delivery.ts'
+import { message, settings } from '#test/builders/delivery.ts'
+import { recipient } from '#test/builders/queue.ts'
 import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
 import type { Domain, Recipient } from '../domain/envelope.ts'
 import { formatQueueId } from '../domain/queue-id.ts'

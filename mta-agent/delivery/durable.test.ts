@@ -1,10 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { message, settings } from '#test/builders/delivery.ts'
+import { openQueue, temporaryDirectory } from '#test/builders/queue.ts'
 import { openProvider } from '#test/internet/provider.ts'
-import { openLmdbQueueStore } from '../queue/lmdb-queue-store.ts'
 import { openScheduler } from './scheduler.ts'
 
 /** The loop over the queue that is on disk. */
@@ -16,11 +13,8 @@ const broken = (cause: unknown): never => {
 }
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
-const openQueue = (directory: string) =>
-  openLmdbQueueStore({ directory, shard: { stream: 'news', shard: 0 }, clock: () => Date.now(), onBroken: broken })
-
 test('what was cut off in one life of the agent arrives in the next, once, and the report of a bounce too', async () => {
-  const directory = mkdtempSync(join(tmpdir(), 'delivery-'))
+  using directory = temporaryDirectory()
   await using provider = await openProvider({
     name: 'plain',
     behaviour: {
@@ -40,27 +34,23 @@ test('what was cut off in one life of the agent arrives in the next, once, and t
       signal: new AbortController().signal,
       onBroken: broken,
     })
-  try {
-    {
-      await using store = await openQueue(directory)
-      for (const user of ['a', 'b', 'gone', 'slow', 'c']) await store.append(message([`${user}@example.com`, `${user}@example.net`]))
-      const scheduler = start(store)
-      await expect.poll(() => store.totals().messages, LONG).toBe(1)
-      await scheduler.stop(100)
-    }
-    await using store = await openQueue(directory)
-    expect(store.totals()).toMatchObject({ messages: 1, deferred: 0 })
-    await using _scheduler = start(store)
-    await expect.poll(() => store.totals().messages, LONG).toBe(0)
-    const arrived = provider.arrivals().map(({ sender, recipients }) => `${sender} > ${recipients.map(({ address }) => address).join(' ')}`)
-    const domains = ['example.com', 'example.net']
-    expect(arrived.toSorted()).toEqual(
-      [
-        ...['a', 'b', 'c', 'slow'].flatMap((user) => domains.map((domain) => `sender@example.org > ${user}@${domain}`)),
-        ...domains.map(() => ' > sender@example.org'),
-      ].toSorted(),
-    )
-  } finally {
-    rmSync(directory, { recursive: true })
+  {
+    await using store = await openQueue(directory.path)
+    for (const user of ['a', 'b', 'gone', 'slow', 'c']) await store.append(message([`${user}@example.com`, `${user}@example.net`]))
+    const scheduler = start(store)
+    await expect.poll(() => store.totals().messages, LONG).toBe(1)
+    await scheduler.stop(100)
   }
+  await using store = await openQueue(directory.path)
+  expect(store.totals()).toMatchObject({ messages: 1, deferred: 0 })
+  await using _scheduler = start(store)
+  await expect.poll(() => store.totals().messages, LONG).toBe(0)
+  const arrived = provider.arrivals().map(({ sender, recipients }) => `${sender} > ${recipients.map(({ address }) => address).join(' ')}`)
+  const domains = ['example.com', 'example.net']
+  expect(arrived.toSorted()).toEqual(
+    [
+      ...['a', 'b', 'c', 'slow'].flatMap((user) => domains.map((domain) => `sender@example.org > ${user}@${domain}`)),
+      ...domains.map(() => ' > sender@example.org'),
+    ].toSorted(),
+  )
 })

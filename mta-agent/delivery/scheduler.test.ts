@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { afterSettles, impatient, isEmpty, message, outcomesOf, recipient, settings, startDelivery } from '#test/builders/delivery.ts'
+import { afterSettles, impatient, isEmpty, message, outcomesOf, settings, startDelivery } from '#test/builders/delivery.ts'
+import { recipient } from '#test/builders/queue.ts'
 import { openNameServer } from '#test/builders/name-server.ts'
 import { REPLIES } from '#test/internet/behaviour.ts'
 import { openProvider } from '#test/internet/provider.ts'

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { recipient } from '#test/builders/delivery.ts'
+import {} from '#test/builders/delivery.ts'
+import { recipient } from '#test/builders/queue.ts'
 import { formatMail, formatRcpt, formatXtext, needsSmtpUtf8, NO_CAPABILITIES, parseCapabilities, stuffDots } from './smtp-commands.ts'
 
 const ALL = { pipelining: true, startTls: false, eightBitMime: true, smtpUtf8: true, dsn: true, sizeLimit: 0 }

@@ -1,17 +1,12 @@
-import type { Domain, Envelope, Recipient } from '#agent/domain/envelope.ts'
+import type { Envelope, Recipient } from '#agent/domain/envelope.ts'
 import type { DeliveryMetrics, DeliverySettings, Scheduler, SchedulerOptions, SmtpTimeouts, Tuning } from '#agent/delivery/ports.ts'
 import { openScheduler } from '#agent/delivery/scheduler.ts'
 import { DEFAULT_TUNING } from '#agent/delivery/tuning.ts'
 import type { NewMessage } from '#agent/queue/queue-store.ts'
 import { type MemoryQueue, openMemoryQueue } from './memory-queue.ts'
+import { recipient } from './queue.ts'
 
 /** Delivery with everything around it that a test does not care about. */
-
-export const recipient = (address: string, rest: Partial<Recipient> = {}): Recipient => ({
-  address,
-  domain: address.slice(address.lastIndexOf('@') + 1) as Domain,
-  ...rest,
-})
 
 let messages = 0
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { DeliveryOutcome } from '#agent/domain/delivery-outcome.ts'
-import type { Domain, Envelope } from '#agent/domain/envelope.ts'
+import type { Domain, Envelope, Recipient } from '#agent/domain/envelope.ts'
 import { openLmdbQueueStore, type LmdbStoreOptions } from '#agent/queue/lmdb-queue-store.ts'
 import type { LogQueueStore } from '#agent/queue/log-queue.ts'
 import type { NewMessage } from '#agent/queue/queue-store.ts'
@@ -11,11 +11,15 @@ import type { NewMessage } from '#agent/queue/queue-store.ts'
 
 export const NOON = Date.UTC(2026, 0, 5, 12)
 
-export const recipient = (address: string) => ({ address, domain: address.slice(address.lastIndexOf('@') + 1) as Domain })
+export const recipient = (address: string, rest: Partial<Recipient> = {}): Recipient => ({
+  address,
+  domain: address.slice(address.lastIndexOf('@') + 1) as Domain,
+  ...rest,
+})
 
 export const envelope = (...recipients: readonly string[]): Envelope => ({
   sender: 'news@sender.example',
-  recipients: recipients.map(recipient),
+  recipients: recipients.map((address) => recipient(address)),
   body: '8BITMIME',
   smtpUtf8: false,
 })

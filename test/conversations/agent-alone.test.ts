@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { openProvider } from '#test/internet/provider.ts'
+import { openProvider, type Provider } from '#test/internet/provider.ts'
 import { startAgent, type AgentProcess, type Changeable } from './agent-process.ts'
 import { openTables } from '#agent/queue/lmdb-queue-store.ts'
 import { formatPasswordHash } from '#agent/submission/password-hash.ts'
@@ -62,7 +62,8 @@ test('accepts mail, delivers it to the next hop from its own address, and ends w
   expect(agent.lines.at(-1)?.msg).toBe('stopped')
 })
 
-test('keeps acknowledged mail over kill -9 and delivers it after the next start', { timeout: 30_000 }, async () => {
+/** Runs `play` in the directory of an agent that took one message, could not deliver it, and was ended by `signal`. */
+async function withQueuedMail(signal: NodeJS.Signals, play: (again: Again) => Promise<void>): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'mtafleet-agent-'))
   try {
     await using provider = await openProvider({ name: 'next-hop', behaviour: { listening: 'refused' } })
@@ -73,34 +74,29 @@ test('keeps acknowledged mail over kill -9 and delivers it after the next start'
     {
       await using agent = startAgent({ directory, change })
       expect(await submit(agent)).toEqual([])
-      agent.process.kill('SIGKILL')
+      agent.process.kill(signal)
       await agent.exited()
     }
+    await play({ provider, directory, start: () => startAgent({ directory, change }) })
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+type Again = { readonly provider: Provider; readonly directory: string; readonly start: () => AgentProcess }
+
+test('keeps acknowledged mail over kill -9 and delivers it after the next start', { timeout: 30_000 }, () =>
+  withQueuedMail('SIGKILL', async ({ provider, start }) => {
     await provider.behave({})
-    await using again = startAgent({ directory, change })
+    await using again = start()
     await again.line('ready')
     await provider.behave({ listening: 'open' })
     const [arrival] = await provider.waitForArrivals(1, AbortSignal.timeout(15_000))
     expect(arrival?.messageId).toBe('<one@client.example>')
-  } finally {
-    rmSync(directory, { recursive: true, force: true })
-  }
-})
+  }),
+)
 
-test('a message that was damaged on the disk goes back to its sender, is told of, and the agent goes on', { timeout: 30_000 }, async () => {
-  const directory = mkdtempSync(join(tmpdir(), 'mtafleet-agent-'))
-  try {
-    await using provider = await openProvider({ name: 'next-hop', behaviour: { listening: 'refused' } })
-    const change = ({ spec }: Changeable) => {
-      spec.routes![0]!.nextHop.port = provider.port
-      spec.queue.retrySeconds = [1]
-    }
-    {
-      await using agent = startAgent({ directory, change })
-      expect(await submit(agent)).toEqual([])
-      agent.process.kill('SIGTERM')
-      await agent.exited()
-    }
+test('a message that was damaged on the disk goes back to its sender, is told of, and the agent goes on', { timeout: 30_000 }, () =>
+  withQueuedMail('SIGTERM', async ({ provider, directory, start }) => {
     {
       await using tables = openTables(join(directory, 'queue'))
       const [row] = tables.range('bodies', { limit: 1 })
@@ -108,26 +104,20 @@ test('a message that was damaged on the disk goes back to its sender, is told of
       await tables.commit([{ table: 'bodies', ...row! }])
     }
     await provider.behave({ listening: 'open' })
-    await using again = startAgent({ directory, change })
+    await using again = start()
     expect(await again.line('message damaged')).toMatchObject({ level: 'error', queueId: '1-1', where: 'bodies 1-1' })
     const [arrival] = await provider.waitForArrivals(1, AbortSignal.timeout(15_000))
     expect(arrival).toMatchObject({ sender: '', recipients: [{ address: 'a@example.com' }] })
-    expect(
-      await again.line(
-        'condition changed',
-        again.lines.findIndex(({ msg }) => msg === 'message damaged'),
-      ),
-    ).toMatchObject({
+    const damaged = again.lines.findIndex(({ msg }) => msg === 'message damaged')
+    expect(await again.line('condition changed', damaged)).toMatchObject({
       condition: 'StorageAvailable',
       status: 'True',
       reason: 'MailDamaged',
     })
     const metrics = await fetch(`http://127.0.0.1:${await portOf(again, 'admin')}/metrics`)
     expect(await metrics.text()).toContain('\nmtafleet_agent_queue_damaged_messages_total 1\n')
-  } finally {
-    rmSync(directory, { recursive: true, force: true })
-  }
-})
+  }),
+)
 
 test('takes a changed document on SIGHUP, and keeps the old one when the new one is wrong', { timeout: 30_000 }, async () => {
   await using agent = startAgent()

@@ -13,7 +13,7 @@ import { QueueFull, type NewMessage, type QueueStore } from '#agent/queue/queue-
 
 /** The real listener on loopback, with a queue in memory whose room and failures a test decides. */
 
-export type MemoryQueue = Pick<QueueStore, 'append' | 'room'> & {
+export type ScriptedQueue = Pick<QueueStore, 'append' | 'room'> & {
   readonly stored: NewMessage[]
   /** What append and room say. */
   state: 'works' | 'full' | 'full on append' | 'broken'
@@ -21,8 +21,8 @@ export type MemoryQueue = Pick<QueueStore, 'append' | 'room'> & {
   gate: { readonly called: () => void; readonly opens: Promise<void> } | undefined
 }
 
-export function openMemoryQueue(): MemoryQueue {
-  const queue: MemoryQueue = {
+export function openScriptedQueue(): ScriptedQueue {
+  const queue: ScriptedQueue = {
     stored: [],
     state: 'works',
     gate: undefined,
@@ -80,7 +80,7 @@ export type StageOptions = {
 
 export type Staged = AsyncDisposable & {
   readonly submission: Submission
-  readonly queue: MemoryQueue
+  readonly queue: ScriptedQueue
   settings: SubmissionSettings
   certificate: Certificate | undefined
   users: Users
@@ -89,7 +89,7 @@ export type Staged = AsyncDisposable & {
 export const NOON = Date.parse('2026-11-24T12:00:00Z')
 
 export async function openStage(options: StageOptions = {}): Promise<Staged> {
-  const queue = openMemoryQueue()
+  const queue = openScriptedQueue()
   const known = await Promise.all(
     Object.entries(options.users ?? {}).map(async ([name, password]) => [name, await hashForTests(password)] as const),
   )
