@@ -17,7 +17,11 @@ export const nodeAddress = (node: number, k: number) => ({
   nodeName: `node${node}`,
 })
 
-export const namespace = (name: string): Manifest => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } })
+export const namespace = (name: string, labels: Readonly<Record<string, string>> = {}): Manifest => ({
+  apiVersion: 'v1',
+  kind: 'Namespace',
+  metadata: { name, labels },
+})
 
 export const pool = (
   name: string,

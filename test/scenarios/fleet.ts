@@ -19,6 +19,8 @@ export type ApiRequest = {
   readonly user: string
   readonly verb: string
   readonly resource: string
+  /** Empty for what has none. */
+  readonly namespace: string
   readonly name: string
   readonly at: number
 }
@@ -187,7 +189,7 @@ async function readAudit(from: number, to: number): Promise<ApiRequest[]> {
     stage: string
     verb: string
     user?: { username?: string }
-    objectRef?: { resource?: string; subresource?: string; name?: string }
+    objectRef?: { resource?: string; subresource?: string; namespace?: string; name?: string }
     requestReceivedTimestamp: string
   }
   const wanted = (at: number): boolean => at >= from && at <= to
@@ -200,6 +202,7 @@ async function readAudit(from: number, to: number): Promise<ApiRequest[]> {
       user: event.user?.username ?? '',
       verb: event.verb,
       resource: [event.objectRef?.resource, event.objectRef?.subresource].filter(Boolean).join('/'),
+      namespace: event.objectRef?.namespace ?? '',
       name: event.objectRef?.name ?? '',
       at: Date.parse(event.requestReceivedTimestamp),
     }))

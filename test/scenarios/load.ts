@@ -16,6 +16,7 @@ export type LoadOptions = {
   readonly perSecond?: number
   readonly perConnection?: number
   readonly sizeBytes?: number
+  readonly sender?: string
   readonly tls?: 'starttls' | 'implicit'
   readonly user: string
   readonly password: string
@@ -128,6 +129,7 @@ function submitArguments(options: LoadOptions): string[] {
     ['per-second', options.perSecond],
     ['domains', options.domains.join(',')],
     ['size', options.sizeBytes ?? 2000],
+    ['sender', options.sender],
     ['run', options.run],
   ]
   return pairs.flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)]))

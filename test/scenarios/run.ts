@@ -1,6 +1,6 @@
 import type { Facts, Scenario } from './scenario.ts'
 import type { Fleet } from './fleet.ts'
-import { openStage } from './stage.ts'
+import { openStage, STAGE_LABEL } from './stage.ts'
 
 /** Plays scenarios one after the other, each on a stage of its own, and says what came of each. */
 
@@ -15,6 +15,7 @@ export type Played = {
 
 export async function playScenarios(scenarios: readonly Scenario[], fleet: Fleet, say: (text: string) => void): Promise<Played[]> {
   const played: Played[] = []
+  await clearDemo(fleet, say)
   for (const scenario of scenarios) {
     say(`\n▶ ${scenario.name}: ${scenario.promise}`)
     const one = await playScenario(scenario, fleet, say)
@@ -49,6 +50,15 @@ async function playScenario(scenario: Scenario, fleet: Fleet, say: (text: string
       failure: `the stage itself: ${error instanceof Error ? error.stack : String(error)}`,
     }
   }
+}
+
+/** A demo that was left up holds the addresses that scenarios use; two pools with one address is a conflict, as it should be. */
+async function clearDemo(fleet: Fleet, say: (text: string) => void): Promise<void> {
+  const found = await fleet.kubectl('get', 'namespaces', '-l', `${STAGE_LABEL}=mail`, '-o', 'name')
+  if (found.trim() === '') return
+  say('deleting what the demo left (namespace mail): it holds the addresses that scenarios use …')
+  await fleet.kubectl('delete', 'namespace', 'mail', '--timeout=240s')
+  await fleet.recycleVolumes()
 }
 
 const formatFacts = (facts: Facts): string =>

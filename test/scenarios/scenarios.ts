@@ -1,10 +1,12 @@
 import { scenario as agentKilled } from './agent-killed.ts'
 import { scenario as agentToken } from './agent-token.ts'
 import { scenario as apiServerDown } from './api-server-down.ts'
+import { scenario as bouncesReturn } from './bounces-return.ts'
 import { scenario as diskFull } from './disk-full.ts'
 import { scenario as failuresExplained } from './failures-explained.ts'
 import { scenario as firstMail } from './first-mail.ts'
 import { scenario as idle } from './idle.ts'
+import { scenario as neighbours } from './neighbours.ts'
 import { scenario as nodePowerCut } from './node-power-cut.ts'
 import { scenario as operatorKilled } from './operator-killed.ts'
 import { scenario as scaleUnderLoad } from './scale-under-load.ts'
@@ -16,6 +18,8 @@ import { scenario as streamDeleted } from './stream-deleted.ts'
 /** All scenarios, the gentle ones first: what breaks early is the cheapest to look at. */
 export const SCENARIOS: readonly Scenario[] = [
   firstMail,
+  neighbours,
+  bouncesReturn,
   agentToken,
   failuresExplained,
   idle,

@@ -19,6 +19,9 @@ import type { Expectation, Submitted } from '#test/internet/compare.ts'
  * itself: streams first (drained by force of deletion), then the namespace, then the volumes they held.
  */
 
+/** On every namespace that a stage made. */
+export const STAGE_LABEL = 'mtafleet.test/stage'
+
 const USER = 'first-user'
 const PASSWORD = 'correct horse battery staple'
 
@@ -72,7 +75,7 @@ export class Stage implements AsyncDisposable {
   async prepare(): Promise<void> {
     await this.#fleet.kubectl('delete', 'namespace', this.namespace, '--ignore-not-found', '--timeout=180s')
     await this.#fleet.recycleVolumes()
-    await this.#fleet.kubectlApply([namespace(this.namespace)])
+    await this.#fleet.kubectlApply([namespace(this.namespace, { [STAGE_LABEL]: this.namespace })])
     await this.#world.open()
     await this.internet.reset()
     await this.addUser(USER, PASSWORD)
@@ -134,11 +137,14 @@ export class Stage implements AsyncDisposable {
 
   // The fleet
 
-  /** A pool with the source addresses of these nodes, a TLS Secret, and a stream; returns when the stream is Ready. */
-  async deploy(name: string, options: StreamOptions & { readonly nodes: readonly number[] }): Promise<void> {
-    const { nodes, ...streamOptions } = options
+  /** A pool with source addresses of these nodes (`addressesOf`: which of each), a TLS Secret, and a stream; returns when the stream is Ready. */
+  async deploy(
+    name: string,
+    options: StreamOptions & { readonly nodes: readonly number[]; readonly addressesOf?: readonly number[] },
+  ): Promise<void> {
+    const { nodes, addressesOf = [1, 2], ...streamOptions } = options
     const certificate = await this.issueCertificate(name)
-    const addresses = await this.#world.sourceAddresses(nodes)
+    const addresses = await this.#world.sourceAddresses(nodes, addressesOf)
     const { queue, ...here } = await this.#world.streamOptions()
     await this.apply(
       secret(`${name}-tls`, { 'tls.crt': certificate.certificate, 'tls.key': certificate.key }, 'kubernetes.io/tls'),
@@ -241,6 +247,14 @@ export class Stage implements AsyncDisposable {
     for (const pid of pids) process.kill(pid, signal)
   }
 
+  /** Process id of the agent, as this host sees it. */
+  async agentProcess(instance: string): Promise<number> {
+    const pod = await this.read<Pod>('pod', instance)
+    const [pid] = await podProcesses(pod.metadata.uid, 'mta-agent/main.ts')
+    if (pid === undefined) throw new Error(`${instance} must have a process on this host, had none`)
+    return pid
+  }
+
   /** Returns when the instance accepts again after it was killed. */
   async agentBack(instance: string, withinMillis: number): Promise<void> {
     await this.waitFor(`${instance} to accept again`, withinMillis, async () => {
@@ -316,8 +330,9 @@ export class Stage implements AsyncDisposable {
   /**
    * Waits until everything that was accepted has arrived, then compares message by message. Throws when something was lost, altered, arrived
    * without having been accepted, or came from an address or by a name that is not the stream's; duplicates are for the scenario to judge.
+   * `alone`: looks only at messages of this report, where other streams send or reports come back at the same time.
    */
-  async allArrived(streamName: string, report: LoadReport): Promise<Verdict> {
+  async allArrived(streamName: string, report: LoadReport, options: { readonly alone?: boolean } = {}): Promise<Verdict> {
     const sources = this.#sources.get(streamName)
     const expectation: Expectation = {
       accepted: report.accepted,
@@ -327,7 +342,7 @@ export class Stage implements AsyncDisposable {
     const verdict = await waitFor(
       `all ${report.accepted.length} accepted messages to arrive`,
       async () => {
-        const compared = await this.internet.compare(expectation)
+        const compared = await this.internet.compare(expectation, options.alone ? ofReport(report) : undefined)
         const [first] = compared.lost
         if (first !== undefined) throw new Error(`${compared.lost.length} have not, ${first.messageId} to ${first.recipient} for one`)
         return compared
@@ -370,4 +385,9 @@ export class Stage implements AsyncDisposable {
   #serverName(streamName: string): string {
     return `${streamName}-submission.${this.namespace}.svc`
   }
+}
+
+function ofReport(report: LoadReport): (messageId: string | null) => boolean {
+  const mine = new Set([...report.accepted, ...report.unfinished].map((one) => one.messageId))
+  return (messageId) => messageId !== null && mine.has(messageId)
 }

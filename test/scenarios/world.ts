@@ -24,7 +24,7 @@ export type World = {
   /** What every stream of the stage needs here. */
   streamOptions(): Promise<Pick<StreamOptions, 'queue' | 'routes'>>
   /** Addresses of the pool for the first, second, … node. */
-  sourceAddresses(nodes: readonly number[]): Promise<ReturnType<typeof nodeAddress>[]>
+  sourceAddresses(nodes: readonly number[], addressesOf: readonly number[]): Promise<ReturnType<typeof nodeAddress>[]>
   /** Called when the namespace is there and empty. */
   open(): Promise<void>
 }
@@ -39,7 +39,7 @@ export const localWorld = (internet: Internet, authority: Authority): World => (
   caFile: authority.file,
   seesSources: true,
   streamOptions: async () => ({}),
-  sourceAddresses: async (nodes) => nodes.flatMap((node) => [nodeAddress(node, 1), nodeAddress(node, 2)]),
+  sourceAddresses: async (nodes, addressesOf) => nodes.flatMap((node) => addressesOf.map((k) => nodeAddress(node, k))),
   open: async () => {},
 })
 
