@@ -6,6 +6,8 @@ import { defineConfig } from 'vitest/config'
  */
 export default defineConfig({
   test: {
+    // Half of the time of these tests is waiting, for sockets, disks and child processes: two for each core keep the cores busy.
+    maxWorkers: '200%',
     projects: [
       {
         test: {
