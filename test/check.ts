@@ -2,8 +2,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { spawn } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { clusterDown, clusterStatus } from '#test/cluster/cluster.ts'
+import { isDeepStrictEqual, parseArgs } from 'node:util'
+import { clusterDown, clusterStatus, clusterUp, powerOff, stopApiServer } from '#test/cluster/cluster.ts'
 import { ensureBinaries } from '#test/cluster/binaries.ts'
 import { internetDown } from '#test/internet/main.ts'
 import { playScenarios } from '#test/scenarios/run.ts'
@@ -26,6 +26,7 @@ const PARTS: readonly Part[] = [
   { name: 'types', run: () => command('tsc', '-p', '.') },
   { name: 'unit', run: () => vitest('unit') },
   { name: 'apiserver', run: apiServerTests },
+  { name: 'cluster', run: cluster },
   { name: 'scenarios', run: scenarios },
 ]
 
@@ -35,6 +36,8 @@ if (unknown.length > 0) {
   console.error(`--only must be one of ${PARTS.map((part) => part.name).join(', ')}, was ${unknown.join(', ')}`)
   process.exit(2)
 }
+/** Before anything of ours ran. */
+const wasUp = (await clusterStatus()).size !== undefined
 process.exitCode = await runParts(PARTS.filter((part) => values.only === undefined || values.only.includes(part.name)))
 
 async function runParts(parts: readonly Part[]): Promise<number> {
@@ -80,9 +83,34 @@ async function apiServerTests(): Promise<Counts> {
   return vitest('apiserver')
 }
 
+/** What `npm run cluster` promises: up twice is harmless, down leaves nothing behind even when half of it was killed, and the next up is whole. */
+async function cluster(): Promise<Counts> {
+  if ((await clusterStatus()).size !== undefined) {
+    say('left out: a cluster is up, and taking it down is not for a test to decide (npm run cluster -- down)')
+    return { passed: 0, failed: 0 }
+  }
+  await clusterUp({ onProgress: say })
+  const first = (await clusterStatus()).processes
+  await clusterUp({ onProgress: say })
+  const twice = isDeepStrictEqual((await clusterStatus()).processes, first)
+  await powerOff(2)
+  await stopApiServer()
+  await clusterDown(say)
+  const { leftovers } = await clusterStatus()
+  const started = performance.now()
+  await clusterUp({ onProgress: say })
+  const seconds = Math.round((performance.now() - started) / 1000)
+  const promises: readonly (readonly [string, boolean])[] = [
+    ['up twice changes nothing', twice],
+    [`down leaves nothing behind, left: ${leftovers.join(', ') || 'nothing'}`, leftovers.length === 0],
+    [`up after down brings all back (${seconds} s)`, isDeepStrictEqual((await clusterStatus()).processes, first)],
+  ]
+  for (const [promise, held] of promises) say(`${held ? '✔' : '✘'} ${promise}`)
+  return { passed: promises.filter(([, held]) => held).length, failed: promises.filter(([, held]) => !held).length }
+}
+
 /** A cluster that was up before stays up: somebody is looking at it. */
 async function scenarios(): Promise<Counts> {
-  const wasUp = (await clusterStatus()).size !== undefined
   try {
     await using fleet = await openFleet({ say })
     const played = await playScenarios(SCENARIOS, fleet, say)
