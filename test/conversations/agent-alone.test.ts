@@ -90,7 +90,9 @@ test('keeps acknowledged mail over kill -9 and delivers it after the next start'
     await using again = start()
     await again.line('ready')
     await provider.behave({ listening: 'open' })
-    const [arrival] = await provider.waitForArrivals(1, AbortSignal.timeout(15_000))
+    const [arrival] = await provider.waitForArrivals(1, AbortSignal.timeout(15_000)).catch((error: unknown) => {
+      throw new Error(`nothing arrived; the agent said ${again.lines.map((line) => JSON.stringify(line)).join('\n')}`, { cause: error })
+    })
     expect(arrival?.messageId).toBe('<one@client.example>')
   }),
 )
