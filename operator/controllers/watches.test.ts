@@ -81,6 +81,24 @@ test('a child wakes its owner and whom its labels name, so a volume claim withou
   ]).toEqual([['MTAInstance a-0-a'], ['MTAInstance a-0-a', 'SendingStream a'], []])
 })
 
+test('a Pod that becomes ready wakes every instance of its stream, for the next in a rollout waits for it; other news of it only its own', () => {
+  const second = instance('a-1-a', 'a', '192.0.2.3', 'node1')
+  const ours: Ours = { ...OURS, instances: [...INSTANCES, second] }
+  const pod = (ready: 'True' | 'False', phase = 'Running') => ({
+    metadata: { name: 'a-0-a', namespace: 'mail', uid: 'p', labels: { [LABELS.stream]: 'a', [LABELS.instance]: 'a-0-a' } },
+    status: { phase, conditions: [{ type: 'Ready', status: ready }] },
+  })
+  expect([
+    words(planWakes('Pod', { before: pod('False'), after: pod('True') }, ours)),
+    words(planWakes('Pod', { before: pod('True'), after: undefined }, ours)),
+    words(planWakes('Pod', { before: pod('False', 'Pending'), after: pod('False') }, ours)),
+  ]).toEqual([
+    ['MTAInstance a-0-a', 'MTAInstance a-1-a', 'SendingStream a'],
+    ['MTAInstance a-0-a', 'MTAInstance a-1-a', 'SendingStream a'],
+    ['MTAInstance a-0-a', 'SendingStream a'],
+  ])
+})
+
 test('a node wakes who has addresses on it, but its heartbeats wake nobody', () => {
   const before = node('node1')
   const beat = structuredClone(before) as typeof before

@@ -1,10 +1,10 @@
-import { GROUP, LABELS } from '#crds/group.ts'
+import { ANNOTATIONS, GROUP, LABELS } from '#crds/group.ts'
 import { findCondition } from '#crds/conditions.ts'
 import type { IPPool } from '#crds/ip-pool.ts'
 import type { ObjectMeta } from '#crds/meta.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
-import type { Node, StorageClass, Volume } from '#operator/planning/snapshot.ts'
+import { findPodCondition, type Node, type Pod, type StorageClass, type Volume } from '#operator/planning/snapshot.ts'
 import type { ObjectKey } from './controller.ts'
 
 /**
@@ -27,7 +27,7 @@ export type Watched = {
   readonly SendingStream: SendingStream
   readonly IPPool: IPPool
   readonly MTAInstance: MTAInstance
-  readonly Pod: Owned
+  readonly Pod: Pod
   readonly PersistentVolumeClaim: Owned
   readonly Service: Owned
   readonly ServiceAccount: Owned
@@ -106,10 +106,22 @@ export const WATCHES: { readonly [K in WatchedKind]: Row<Watched[K]> } = {
         ...pools.flatMap((pool) => [wake('IPPool', pool), ...streamsOfPool(ours, keyOf(pool))]),
         // Who waits may wait for the addresses or the ports that this one had.
         ...waiting.map((stream) => wake('SendingStream', stream)),
+        // A Pod waits for those of the others before it is replaced.
+        ...siblings(ours, instance.metadata.namespace, instance.spec.streamRef.name),
       ]
     },
   },
-  Pod: CHILD,
+  Pod: {
+    // What the others of the stream wait for before their own Pods are replaced: that this one is the new one, and ready.
+    meaning: ({ metadata, status }) => [
+      metadata.uid,
+      metadata.deletionTimestamp,
+      metadata.annotations?.[ANNOTATIONS.podHash],
+      findPodCondition(status?.conditions, 'Ready')?.status,
+    ],
+    always: CHILD.always,
+    onMeaning: ({ metadata: { namespace, labels } }, ours) => siblings(ours, namespace, labels?.[LABELS.stream]),
+  },
   PersistentVolumeClaim: CHILD,
   Service: CHILD,
   ServiceAccount: CHILD,
@@ -179,6 +191,11 @@ const isController = (kind: string): kind is ControllerKind => kind === 'Sending
 
 const isOf = (instance: MTAInstance, stream: SendingStream): boolean =>
   instance.metadata.namespace === stream.metadata.namespace && instance.spec.streamRef.name === stream.metadata.name
+
+const siblings = ({ instances }: Ours, namespace: string | undefined, stream: string | undefined): Wake[] =>
+  instances
+    .filter(({ metadata, spec }) => metadata.namespace === namespace && spec.streamRef.name === stream)
+    .map((instance) => wake('MTAInstance', instance))
 
 const streamsOfPool = ({ streams }: Ours, pool: ObjectKey): Wake[] =>
   streams
