@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Client } from '#kube/client.ts'
+import { KubeError } from '#kube/errors.ts'
 import { fleet, stream } from '#test/builders/fleet.ts'
 import { Secrets } from './secrets.ts'
 
@@ -13,6 +14,8 @@ function start(content: Record<string, { readonly version: string; readonly keys
     asked.push(`${of.view ?? 'Whole'} ${name}`)
     const secret = content[name]
     if (secret === undefined) return undefined
+    if (secret.version === 'unreadable')
+      throw new KubeError({ kind: 'serverError', code: 500 }, 'Internal error: no matching key was found')
     const metadata = { name, resourceVersion: secret.version }
     return of.view === undefined
       ? { metadata, type: 'Opaque', data: Object.fromEntries(secret.keys.map((key) => [key, 'a value'])) }
@@ -40,7 +43,7 @@ function start(content: Record<string, { readonly version: string; readonly keys
     turns = seconds / 2
     await secrets.run(stop.signal)
   }
-  return { secrets, asked, changed, pass, read: () => secrets.read(new AbortController().signal) }
+  return { secrets, asked, changed, pass, read: (namespace = 'mail') => secrets.read(namespace, new AbortController().signal) }
 }
 
 const CONTENT = { 'submission-tls': { version: '1', keys: ['tls.key', 'tls.crt'] }, 'submission-users': { version: '1', keys: ['client'] } }
@@ -55,6 +58,12 @@ test('only the names of the keys are known, and each Secret is read once', async
     ],
     ['Whole submission-tls', 'Whole submission-users'],
   ])
+})
+
+test('one that cannot be read holds up its own namespace alone', async () => {
+  const { read } = start({ ...CONTENT, 'submission-tls': { version: 'unreadable', keys: [] } })
+  await expect(read()).rejects.toThrow('no matching key was found')
+  expect((await read('elsewhere')).map(({ name }) => name)).toEqual(['submission-users'])
 })
 
 test('at rest only the metadata is looked at, and the Secret again when that has changed', async () => {

@@ -46,10 +46,13 @@ export class Secrets {
     this.#options = options
   }
 
-  /** What is known of every Secret that is named; those not seen before are read first. */
-  async read(signal: AbortSignal): Promise<readonly SecretFacts[]> {
+  /**
+   * What is known of every Secret that is named; those of the namespace that were not seen before are read first. Of no other: one that cannot be read
+   * holds up its own namespace and nobody else.
+   */
+  async read(namespace: string, signal: AbortSignal): Promise<readonly SecretFacts[]> {
     const named = namedSecrets(this.#options.ours())
-    const unseen = named.filter((key) => !this.#known.has(formatKey(key)))
+    const unseen = named.filter((key) => key.namespace === namespace && !this.#known.has(formatKey(key)))
     await Promise.all(unseen.map((key) => this.#look(key, signal)))
     return named.flatMap((key) => this.#known.get(formatKey(key))?.facts ?? [])
   }

@@ -31,7 +31,7 @@ const OWNER = { owner: FIELD_OWNERS.operator }
 export function openPorts(world: World): StreamPorts & InstancePorts & PoolPorts {
   const { fleet, secrets, events } = world
   return {
-    readFleet: async (signal) => fleet.snapshot(await secrets.read(signal)),
+    readFleet: async (namespace, signal) => fleet.snapshot(await secrets.read(namespace, signal)),
     now: () => world.wall(),
     applyChange: (change, signal) => applyChange(world, change, signal),
     reportStream: (stream, status, signal) => report(world, stream, status, signal),

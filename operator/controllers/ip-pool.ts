@@ -7,8 +7,8 @@ import type { ObjectKey, Requeue } from './controller.ts'
 /** One IPPool: it says what became of each of its addresses. Giving them out is the business of the stream that it serves. */
 
 export type PoolPorts = {
-  /** The fleet now, our own writes included. */
-  readFleet(signal: AbortSignal): Promise<FleetSnapshot>
+  /** The fleet now, our own writes included; Secrets that were not seen before are read for this namespace alone. */
+  readFleet(namespace: string, signal: AbortSignal): Promise<FleetSnapshot>
   /** Milliseconds since 1970, for transition times only. */
   now(): number
   /** The status subresource, with the operator's field owner. */
@@ -18,7 +18,7 @@ export type PoolPorts = {
 }
 
 export async function reconcileIPPool(ports: PoolPorts, key: ObjectKey, signal: AbortSignal): Promise<Requeue> {
-  const fleet = await ports.readFleet(signal)
+  const fleet = await ports.readFleet(key.namespace, signal)
   const plan = planPool(fleet, key, ports.now())
   if (plan === undefined) return 'never'
   if (plan.status !== undefined) await ports.reportPool(plan.pool, plan.status, signal)

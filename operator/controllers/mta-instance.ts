@@ -8,8 +8,8 @@ import type { ObjectKey, Requeue } from './controller.ts'
 /** One MTAInstance: its volume claim and its Pod are as it wants them, and it says so. */
 
 export type InstancePorts = {
-  /** The fleet now, our own writes included. */
-  readFleet(signal: AbortSignal): Promise<FleetSnapshot>
+  /** The fleet now, our own writes included; Secrets that were not seen before are read for this namespace alone. */
+  readFleet(namespace: string, signal: AbortSignal): Promise<FleetSnapshot>
   /** Milliseconds since 1970. */
   now(): number
   /** Throws for everything but done and refused: then the whole is tried again. */
@@ -22,7 +22,7 @@ export type InstancePorts = {
 
 export async function reconcileMTAInstance(ports: InstancePorts, key: ObjectKey, signal: AbortSignal): Promise<Requeue> {
   // 1. Read.
-  const fleet = await ports.readFleet(signal)
+  const fleet = await ports.readFleet(key.namespace, signal)
 
   // 2. Decide. No await between here and the end of the plan.
   const now = ports.now()

@@ -8,8 +8,8 @@ import type { ObjectKey, Requeue } from './controller.ts'
 /** One SendingStream: its instances exist, have addresses and ports and the right mode, and it says so. */
 
 export type StreamPorts = {
-  /** The fleet now, our own writes included. */
-  readFleet(signal: AbortSignal): Promise<FleetSnapshot>
+  /** The fleet now, our own writes included; Secrets that were not seen before are read for this namespace alone. */
+  readFleet(namespace: string, signal: AbortSignal): Promise<FleetSnapshot>
   /** Milliseconds since 1970, for transition times only. */
   now(): number
   /** Throws for everything but done and refused: then the whole is tried again. */
@@ -22,7 +22,7 @@ export type StreamPorts = {
 
 export async function reconcileSendingStream(ports: StreamPorts, key: ObjectKey, signal: AbortSignal): Promise<Requeue> {
   // 1. Read. The stream may be gone: then its children go by their owner references.
-  const fleet = await ports.readFleet(signal)
+  const fleet = await ports.readFleet(key.namespace, signal)
 
   // 2. Decide. No await between here and the end of the plan.
   const now = ports.now()
