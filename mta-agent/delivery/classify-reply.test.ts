@@ -45,6 +45,7 @@ test.each<[text: string, stage: Stage, wanted: string]>([
   ['554 no SMTP service here', 'greeting', 'deferred route'],
   ['554 transaction failed', 'dot', 'bounced'],
   ['354 go ahead', 'dot', 'deferred route'],
+  ['250 2.1.5 Ok', 'data', 'deferred route'],
 ])('%s, in answer to %s, is %s', (text, stage, wanted) => {
   expect(judge(text, stage)).toBe(wanted)
 })

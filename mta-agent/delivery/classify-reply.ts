@@ -85,10 +85,11 @@ const RULES: readonly Rule[] = [
 ]
 
 export function classifyReply(reply: SmtpReply, stage: Stage): DeliveryOutcome {
-  if (reply.code >= 200 && reply.code < 300) return { kind: 'delivered', reply }
+  // 2yz to DATA asks for nothing and takes nothing: no content has left (RFC 5321 section 4.1.1.4).
+  if (stage !== 'data' && reply.code >= 200 && reply.code < 300) return { kind: 'delivered', reply }
   const line = `${reply.code} ${reply.enhanced === undefined ? '' : `${reply.enhanced} `}${reply.text}`
   const rule = RULES.find((candidate) => (candidate.stage === undefined || candidate.stage === stage) && candidate.match.test(line))
-  // 354 where no content was asked for, or a code this table does not know: the host is confused, the mail is not at fault.
+  // 2yz instead of 354, 354 where no content was asked for, or a code this table does not know: the host is confused, the mail is not at fault.
   if (rule === undefined) return { kind: 'deferred', reply, scope: 'route' }
   return rule.verdict === 'bounced' ? { kind: 'bounced', reply, because: 'Refused' } : { kind: 'deferred', reply, scope: rule.verdict }
 }

@@ -114,6 +114,19 @@ test('no more connections are open to a destination than are allowed', async () 
   expect(provider.counts().mostOpen).toBe(3)
 })
 
+// Servers that say one reply too many are out of step by one: what answers DATA then belongs to RCPT.
+test.each([true, false])('250 to DATA is no delivery: nothing was sent yet (pipelining %s)', async (pipelining) => {
+  await using provider = await openProvider({
+    name: 'out of step',
+    behaviour: { capabilities: { pipelining }, rules: [{ at: 'data', action: { do: 'reply', reply: '250 2.1.5 Ok' } }] },
+  })
+  await using running = startDelivery(settings(provider))
+  await running.queue.append(message(['user@example.com']))
+  await running.queue.settledUntil(afterSettles(1))
+  expect(outcomesOf(running.queue)).toEqual(['0 deferred route 250 2.1.5'])
+  expect(provider.arrivals().filter(({ outcome }) => outcome === 'arrived')).toEqual([])
+})
+
 test('a destination that hangs holds up no other', async () => {
   await using stuck = await openProvider({ name: 'stuck', behaviour: { rules: [{ at: 'mail', action: { do: 'hang' } }] } })
   await using provider = await openProvider({ name: 'plain' })

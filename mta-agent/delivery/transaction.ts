@@ -79,7 +79,10 @@ class Dialogue {
   async run(): Promise<void> {
     const dataReply = this.#connection.offered.pipelining ? await this.#openPipelined() : await this.#openStepwise()
     if (dataReply?.code !== 354) {
-      if (dataReply !== undefined) this.#setAccepted(classifyReply(withoutLines(dataReply), 'data'))
+      if (dataReply === undefined) return await this.#reset()
+      this.#setAccepted(classifyReply(withoutLines(dataReply), 'data'))
+      // Content was neither asked for nor refused: this answered an earlier command, and so would all that follows.
+      if (dataReply.code < 400) throw new SessionOver(withoutLines(dataReply))
       return await this.#reset()
     }
     // RFC 2920 section 3.1: a server that answers 354 although nobody is to get the message is given an empty one, and its reply ignored.
