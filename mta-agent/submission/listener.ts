@@ -417,5 +417,6 @@ function portOf(server: SubmissionServer | undefined): number | undefined {
 }
 
 async function closed(server: SubmissionServer): Promise<void> {
-  while (server.sessions.size > 0) await once(server, 'sessionEnd')
+  // Not `once` of node:events: it rejects on 'error', and a client that resets its connection would end the wait for all others.
+  while (server.sessions.size > 0) await new Promise((resolve) => void server.once('sessionEnd', resolve))
 }

@@ -109,6 +109,18 @@ test('draining waits for a message that is being stored, even when its client is
   client.destroy()
 })
 
+test('a client that resets its connection does not end a drain that others still need', async () => {
+  await using stage = await openStage()
+  const [stays, resets] = [await beginData(stage), await beginData(stage)]
+  const drained = stage.submission.drain(new AbortController().signal).then(() => 'drained')
+  resets.reset()
+  await someTurns(undefined)
+  stays.send('Subject: x\r\n\r\n.\r\n')
+  expect(await readTo(stays, '250 2.0.0')).toBe('250 2.0.0 queued as 1-1')
+  expect(await drained).toBe('drained')
+  stays.destroy()
+})
+
 /** The store hangs from the moment it is called until it is let go. */
 function gateOf(stage: Staged) {
   const called = Promise.withResolvers<void>()

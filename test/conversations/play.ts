@@ -98,6 +98,11 @@ export class Client {
     this.#socket.destroy()
   }
 
+  /** As a client whose process or machine is gone. */
+  reset(): void {
+    this.#socket.resetAndDestroy()
+  }
+
   #listen(): void {
     const wake = () => this.#wake?.()
     this.#socket.on('data', (chunk: Buffer) => {
