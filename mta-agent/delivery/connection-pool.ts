@@ -69,6 +69,9 @@ export class ConnectionPool {
 
   /** 'any' may give a session that was used before; 'fresh' never does. */
   async acquire(route: Route, destination: Domain, which: 'any' | 'fresh'): Promise<Acquired> {
+    // An attempt keeps the routes that it began with. Between two hosts it holds no connection, so an address that left the spec meanwhile
+    // has been reported as free, and may be another instance's by now.
+    if (!this.#options.mayUse(route.source.address)) return { kind: 'failed', failure: notOurs(route) }
     const key = keyOf(route)
     const idle = which === 'any' ? this.#takeIdle(key) : undefined
     if (idle !== undefined) {
@@ -264,4 +267,13 @@ function add<K>(counts: Map<K, number>, key: K, change: number): number {
   if (count === 0) counts.delete(key)
   else counts.set(key, count)
   return count
+}
+
+/** Called off, not failed: the mail is taken again, with the addresses that there are then. */
+function notOurs({ source }: Route): OpenFailure {
+  return {
+    cause: 'Stopped',
+    code: 'STOPPED',
+    reply: { code: 451, enhanced: '4.4.1', text: `${source.address} is not a source address any more` },
+  }
 }
