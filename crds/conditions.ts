@@ -5,11 +5,13 @@ import type { Condition } from './meta.ts'
 /** On all three kinds, read by kubectl wait, kstatus, Helm and Argo CD. */
 export type SummaryType = 'Ready' | 'Reconciling' | 'Stalled'
 /** Written by the operator on MTAInstance. */
-export type InstanceType = 'AddressesAssigned' | 'VolumeBound' | 'SecretsFound' | 'PodScheduled' | 'PodRunning'
+export type InstanceType = 'AddressesAssigned' | 'VolumeBound' | 'SecretsFound' | 'PodScheduled' | 'PodRunning' | StandbyType
+/** Written by the operator where there are standbys: on each instance whether its copy is in sync, the others on the primary and the stream. */
+export type StandbyType = 'InSync' | 'FailoverPossible' | 'AcceptingAlone'
 /** Written by the agent on its own MTAInstance. */
 export type AgentType = 'Accepting' | 'Delivering' | 'AddressesPresent' | 'StorageAvailable' | 'CredentialsLoaded' | 'Drained'
 /** Written by the operator on SendingStream. */
-export type StreamType = 'PoolAccepted' | 'InstancesReady'
+export type StreamType = 'PoolAccepted' | 'InstancesReady' | StandbyType
 export type ConditionType = SummaryType | InstanceType | AgentType | StreamType
 
 export type ConditionInput = {

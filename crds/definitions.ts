@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { nameRule } from './fields.ts'
 import { GROUP, type Kind, RESOURCES, VERSION } from './group.ts'
 import { IPPoolSpec, IPPoolStatus } from './ip-pool.ts'
-import { MTAInstanceSpec, MTAInstanceStatus } from './mta-instance.ts'
+import { celPorts, MTAInstanceSpec, MTAInstanceStatus } from './mta-instance.ts'
 import { formatValidation, type TransitionRule } from './rules.ts'
 import { SendingStreamSpec, SendingStreamStatus } from './sending-stream.ts'
 import { type StructuralSchema, toStructuralSchema } from './structural-schema.ts'
@@ -108,10 +108,10 @@ export const DEFINITIONS: Readonly<Record<Kind, Definition>> = {
     rules: [
       nameRule('MTAInstance'),
       {
-        cel: '[self.spec.ports.submission, self.spec.ports.submissions, self.spec.ports.admin].all(port, port > 0)',
+        cel: `${celPorts('self.spec.ports')}.all(port, port > 0)`,
         must: 'in a cluster every port must be at least 1',
-        was: 'were %d, %d, %d',
-        args: ['self.spec.ports.submission', 'self.spec.ports.submissions', 'self.spec.ports.admin'],
+        was: 'were %s',
+        args: [celPorts('self.spec.ports')],
       },
     ],
     columns: [
@@ -120,7 +120,11 @@ export const DEFINITIONS: Readonly<Record<Kind, Definition>> = {
       text('Stream', '.spec.streamRef.name', 'The stream it belongs to.'),
       text('Mode', '.spec.mode', 'Run, Hold or Drain.'),
       text('Node', '.spec.nodeName', 'The node that has its addresses.'),
+      text('Role', '.status.agent.replication.role', 'Primary, Standby or Claiming; empty without standbys.'),
       count('Queued', '.status.agent.queue.messages', 'How many messages wait.'),
+      wide(count('Epoch', '.status.agent.replication.epoch', 'The highest epoch it has followed or led.')),
+      wide(text('In Sync', '.status.agent.replication.inSync', 'The instances that are in sync.')),
+      wide(count('Lag', '.status.agent.replication.lagEntries', 'Entries of the log that are still to be copied.')),
       wide(count('Deferred', '.status.agent.queue.deferred', 'How many recipients wait for another attempt.')),
       wide(text('Addresses', '.spec.addresses[*].address', 'Its source addresses.')),
       wide(text('Pod', '.status.podName', 'Its Pod.')),

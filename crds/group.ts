@@ -25,11 +25,21 @@ export const LABELS = {
 export const ANNOTATIONS = {
   /** Hash of everything in a Pod that cannot change while it runs; another hash means another Pod. */
   podHash: 'mtafleet.io/pod-hash',
+  /** On the MTAInstance of a primary, by the operator or an admin: the epoch that shall end with a switchover. Of another epoch it is nothing. */
+  switchover: 'mtafleet.io/switchover',
+  /** On the MTAInstance of a standby, by an admin: the old primary is down, promote this one (mta-agent/contract/requests.ts). */
+  promote: 'mtafleet.io/promote',
+  /** The same, by the operator when nothing that it sees speaks against it; the agent follows this one alone. */
+  promoteGranted: 'mtafleet.io/promote-granted',
+  /** On the EndpointSlice of a shard: the epoch of the primary that wrote it. */
+  epoch: 'mtafleet.io/epoch',
 } as const
 
 export const FINALIZERS = {
   /** On SendingStream and MTAInstance: an instance goes only after its stopPolicy has been honoured. */
   drain: 'mtafleet.io/drain',
+  /** On the record of a shard: it goes only when nothing of the shard is left. */
+  record: 'mtafleet.io/record',
 } as const
 
 /** Server-side apply field owners: one for each writer, so that each owns its own conditions. */

@@ -3,6 +3,7 @@ import { isAddress, isLoopback, parseAddress } from './addresses.ts'
 import { AddressField, DomainField, ObjectNameField, QueueSizeField } from './fields.ts'
 import { immutable, mapList, setList, withRules, withTransitions } from './rules.ts'
 import { Conditions, LocalRef, type ObjectMeta } from './meta.ts'
+import { Replication, ReplicationStatus } from './replication.ts'
 import {
   AgentTemplate,
   DeliveryLimits,
@@ -31,27 +32,35 @@ export type SourceAddress = z.infer<typeof SourceAddress>
 
 const Port = (what: string) => z.int().min(0).max(65535).describe(`${what} 0, in a file only: any free one, named in the log.`)
 
-const CEL_PORTS = '[self.submission, self.submissions, self.admin]'
+const PortFields = z.object({
+  submission: Port('Submission with STARTTLS.'),
+  submissions: Port('Submission over TLS from the first byte; not opened without a certificate.'),
+  admin: Port('Health and metrics, on loopback only.'),
+  log: Port('The log, for the standbys of the shard; with replication only.').optional(),
+  beacon: Port('Beacons and promises, for the standbys of the shard; with replication only.').optional(),
+})
+export type Ports = z.infer<typeof PortFields>
 
-const Ports = withRules(
-  z.object({
-    submission: Port('Submission with STARTTLS.'),
-    submissions: Port('Submission over TLS from the first byte; not opened without a certificate.'),
-    admin: Port('Health and metrics, on loopback only.'),
-  }),
-  {
-    cel: `${CEL_PORTS}.all(port, port == 0 || ${CEL_PORTS}.exists_one(other, other == port))`,
-    holds: ({ submission, submissions, admin }) => {
-      const fixed = [submission, submissions, admin].filter((port) => port !== 0)
-      return new Set(fixed).size === fixed.length
-    },
-    must: 'the three ports must differ',
-    was: 'were %d, %d, %d',
-    args: ['self.submission', 'self.submissions', 'self.admin'],
-    values: ({ submission, submissions, admin }) => [submission, submissions, admin],
+/** Those that there are. */
+export const portsOf = ({ submission, submissions, admin, log, beacon }: Ports): readonly number[] =>
+  [submission, submissions, admin, log, beacon].filter((port) => port !== undefined)
+
+/** In CEL; those of replication only where they are. */
+export const celPorts = (ports: string): string =>
+  `([${['submission', 'submissions', 'admin'].map((name) => `${ports}.${name}`).join(', ')}] + ` +
+  `${['log', 'beacon'].map((name) => `(has(${ports}.${name}) ? [${ports}.${name}] : [])`).join(' + ')})`
+
+const PortsField = withRules(PortFields, {
+  cel: `${celPorts('self')}.all(port, port == 0 || ${celPorts('self')}.exists_one(other, other == port))`,
+  holds: (ports) => {
+    const fixed = portsOf(ports).filter((port) => port !== 0)
+    return new Set(fixed).size === fixed.length
   },
-)
-
+  must: 'the ports must differ',
+  was: 'were %s',
+  args: [celPorts('self')],
+  values: (ports) => [portsOf(ports).map(String)],
+})
 const InstanceSpec = z
   .object({
     streamRef: withTransitions(LocalRef('SendingStream'), {
@@ -78,7 +87,7 @@ const InstanceSpec = z
     listenAddress: AddressField.optional().describe(
       "Address that submission listens on; the Pod's own when absent, loopback outside a Pod.",
     ),
-    ports: Ports.describe('Ports on the node, allocated by the operator so that instances on one node never collide.'),
+    ports: PortsField.describe('Ports on the node, allocated by the operator so that instances on one node never collide.'),
     submission: z
       .object({
         tlsSecretRef: LocalRef('Secret of type kubernetes.io/tls').optional(),
@@ -109,12 +118,19 @@ const InstanceSpec = z
           .max(1024)
           .optional()
           .describe('Where the AUTH Secret is mounted: one file for each user, named like the user.'),
+        replication: z
+          .string()
+          .min(1)
+          .max(1024)
+          .optional()
+          .describe('Where the certificate for the other instances of the shard is: tls.crt, tls.key and ca.crt.'),
       })
       .describe('Where the agent finds what it needs.'),
     delivery: DeliveryLimits,
     routes: Routes,
     placement: Placement.optional(),
     agent: AgentTemplate,
+    replication: Replication.optional(),
   })
   .describe('What the instance shall be; written by the operator.')
 
@@ -134,6 +150,15 @@ const loops = ({ addresses, ports, routes }: LoopFacts): Route[] =>
 const CEL_LOOPS =
   'self.routes.filter(r, r.nextHop.port in [self.ports.submission, self.ports.submissions] && ' +
   '((isIP(r.nextHop.host) && ip(r.nextHop.host).isLoopback()) || self.addresses.exists(a, a.address == r.nextHop.host)))'
+
+const missingForReplication = ({ ports, directories }: ReplicationFacts): string[] => [
+  ...(ports.log === undefined ? ['ports.log'] : []),
+  ...(ports.beacon === undefined ? ['ports.beacon'] : []),
+  ...(directories.replication === undefined ? ['directories.replication'] : []),
+]
+type ReplicationFacts = { readonly ports: Ports; readonly directories: { readonly replication?: string | undefined } }
+
+const CEL_MISSING = `(${['ports.log', 'ports.beacon', 'directories.replication'].map((path) => `(has(self.${path}) ? [] : ['${path}'])`).join(' + ')})`
 
 export const MTAInstanceSpec = withRules(
   InstanceSpec,
@@ -163,6 +188,15 @@ export const MTAInstanceSpec = withRules(
     values: (spec) => [loops(spec).map(({ domain }) => domain)],
     path: ['routes'],
   },
+  {
+    cel: `!has(self.replication) || (${CEL_MISSING}.size() == 0)`,
+    holds: (spec) => spec.replication === undefined || missingForReplication(spec).length === 0,
+    must: 'replication must come with ports.log, ports.beacon and directories.replication',
+    was: 'missing were %s',
+    args: [CEL_MISSING],
+    values: (spec) => [missingForReplication(spec)],
+    path: ['replication'],
+  },
 )
 export type MTAInstanceSpec = z.infer<typeof MTAInstanceSpec>
 
@@ -176,6 +210,7 @@ export const AgentStatus = z
     queue: QueueTotals.optional(),
     oldestTime: z.iso.datetime().optional().describe('When the oldest message still queued was accepted.'),
     version: z.string().max(64).optional().describe('Version of the agent.'),
+    replication: ReplicationStatus.optional(),
   })
   .describe('What the agent says of itself.')
 export type AgentStatus = z.infer<typeof AgentStatus>

@@ -119,7 +119,19 @@ describe('says what must be and what was', () => {
     [
       'two listeners on one port',
       { ports: { submission: 25, submissions: 465, admin: 25 } },
-      ['spec.ports: the three ports must differ, were 25, 465, 25'],
+      ['spec.ports: the ports must differ, were [25, 465, 25]'],
+    ],
+    [
+      'the log on the port of submission',
+      { ports: { submission: 25, submissions: 465, admin: 26, log: 25, beacon: 27 } },
+      ['spec.ports: the ports must differ, were [25, 465, 26, 25, 27]'],
+    ],
+    [
+      'a standby that nobody can reach',
+      { replication: { recordName: 'alone-0', endpointSliceName: 'alone-0', peers: [] } },
+      [
+        'spec.replication: replication must come with ports.log, ports.beacon and directories.replication, missing were [ports.log, ports.beacon, directories.replication]',
+      ],
     ],
     [
       'a loop',

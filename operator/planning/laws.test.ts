@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { IPPool } from '#crds/ip-pool.ts'
-import type { MTAInstance } from '#crds/mta-instance.ts'
+import { type MTAInstance, portsOf } from '#crds/mta-instance.ts'
 import { condition, fleet, NAMESPACE, node, podsRun, pool, stream, surroundings } from '#test/builders/fleet.ts'
 import { planOnce, settle } from '#test/builders/settle.ts'
 import type { FleetSnapshot } from './snapshot.ts'
@@ -149,7 +149,7 @@ test("ports are nobody else's on the node", () => {
   fc.assert(
     fc.property(fc.array(steps, { maxLength: 30 }), (sequence) => {
       const { fleet: snapshot } = run([...sequence, plan], () => undefined)
-      const ports = snapshot.instances.flatMap(({ spec }) => Object.values(spec.ports).map((port) => `${spec.nodeName ?? '?'} ${port}`))
+      const ports = snapshot.instances.flatMap(({ spec }) => portsOf(spec.ports).map((port) => `${spec.nodeName ?? '?'} ${port}`))
       expect(new Set(ports).size).toBe(ports.length)
     }),
     { numRuns: 200 },

@@ -1,3 +1,4 @@
+import { portsOf } from '#crds/mta-instance.ts'
 import { readFile } from 'node:fs/promises'
 import { must, mustEqual, type Scenario } from './scenario.ts'
 import { residentMiB } from './processes.ts'
@@ -22,7 +23,7 @@ export const scenario: Scenario = {
     }
 
     const instances = (await Promise.all(['left', 'right'].map((name) => stage.instances(name)))).flat()
-    const ports = instances.flatMap(({ spec }) => Object.values(spec.ports))
+    const ports = instances.flatMap(({ spec }) => portsOf(spec.ports))
     mustEqual('ports used twice on the node', ports.length - new Set(ports).size, 0)
     const listening = listeners(await faults.nodeExec(1, ['ss', '-Hltn']))
     const exposed = ports.filter((port) => listening.some((one) => one.port === port && !isLoopback(one.address)))
