@@ -36,7 +36,7 @@ const MAY_IMPORT: Record<string, Allowed> = {
   'mta-agent/domain': { folders: ['crds'], packages: [] },
   'mta-agent/shaping': { folders: ['crds', 'mta-agent/domain'], packages: [] },
   'mta-agent/queue': { folders: ['crds', 'mta-agent/domain'], packages: ['node:*', 'lmdb-queue-store.ts: lmdb'] },
-  'mta-agent/replication': { folders: ['crds', 'mta-agent/domain', 'mta-agent/queue'], packages: [] },
+  'mta-agent/replication': { folders: ['crds', 'mta-agent/contract', 'mta-agent/domain', 'mta-agent/queue'], packages: [] },
   'mta-agent/submission': { folders: ['crds', 'mta-agent/domain', 'mta-agent/queue'], packages: ['node:*', 'smtp-server'] },
   'mta-agent/bounces': { folders: ['crds', 'mta-agent/domain'], packages: [] },
   'mta-agent/delivery': {
