@@ -37,6 +37,12 @@ test.each([
   expect(() => parse(text)).toThrow(NotSmtp)
 })
 
+test('of a reply without measure a thousand characters are told, and four thousand kept', () => {
+  const [reply] = parse('550-5.1.1 no\r\n', ...Array.from({ length: 198 }, () => `550-5.1.1 ${'x'.repeat(3000)}\r\n`), '550 5.1.1 end\r\n')
+  expect(reply).toEqual({ code: 550, enhanced: '5.1.1', text: `no ${'x'.repeat(997)}`, lines: ['no', 'x'.repeat(3000)] })
+  expect(parse(`550 ${'é'.repeat(999)}😀\r\n`)[0]?.text).toBe(`${'é'.repeat(999)}\ufffd`)
+})
+
 test('it does not matter where the bytes are cut', () => {
   const text = '220-mx.example.com\r\n220 ESMTP jörg\r\n250-mx\r\n250-SIZE 1000\r\n250 DSN\r\n550-5.7.1 no\r\n550 5.7.1 really\r\n'
   const bytes = Buffer.from(text)

@@ -6,7 +6,7 @@ import type { SmtpReply } from '../domain/smtp-reply.ts'
  * may fill memory or carry control characters into logs and reports.
  */
 
-/** A reply with its lines apart, as EHLO needs them; texts are without codes. */
+/** A reply with its lines apart, as EHLO needs them; texts are without codes. Of its lines the first 4,096 characters are kept. */
 export type WireReply = SmtpReply & { readonly lines: readonly string[] }
 
 /** The peer does not speak SMTP. */
@@ -17,6 +17,10 @@ export class NotSmtp extends Error {
 /** RFC 5321 section 4.5.3.1.5 allows 512; real servers write whole help pages into one line. */
 const MAX_LINE = 4_096
 const MAX_LINES = 200
+/** Of all lines of a reply. EHLO of the longest-winded servers has a quarter of it; replies wait by the hundred where commands were pipelined. */
+const KEPT_CHARACTERS = 4_096
+/** Of the text of a reply: it is stored for each recipient, in the log and in the report. */
+const MAX_TEXT = 1_000
 
 const LINE = /^(?<code>[2-5][0-9]{2})(?<more>[ -]|$)(?<text>.*)$/
 const ENHANCED = /^(?<enhanced>[245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)/
@@ -27,6 +31,8 @@ export class ReplyParser {
   readonly #decoder = new StringDecoder('utf8')
   #rest = ''
   #lines: string[] = []
+  #count = 0
+  #room = KEPT_CHARACTERS
   #code = 0
 
   /** Replies completed by these bytes. Throws NotSmtp; the parser is of no use after that. */
@@ -40,7 +46,7 @@ export class ReplyParser {
 
   /** True between replies: nothing of the next one has arrived. */
   isBetweenReplies(): boolean {
-    return this.#rest === '' && this.#lines.length === 0
+    return this.#rest === '' && this.#count === 0
   }
 
   #take(line: string): WireReply | undefined {
@@ -48,15 +54,25 @@ export class ReplyParser {
     if (groups === undefined)
       throw new NotSmtp(`a reply line must begin with a code from 200 to 599, was ${JSON.stringify(line.slice(0, 80))}`)
     const code = Number(groups['code'])
-    if (this.#lines.length > 0 && code !== this.#code)
-      throw new NotSmtp(`all lines of a reply must have one code, had ${this.#code} and ${code}`)
-    if (this.#lines.length >= MAX_LINES) throw new NotSmtp(`a reply must have at most ${MAX_LINES} lines`)
+    if (this.#count > 0 && code !== this.#code) throw new NotSmtp(`all lines of a reply must have one code, had ${this.#code} and ${code}`)
+    if (this.#count >= MAX_LINES) throw new NotSmtp(`a reply must have at most ${MAX_LINES} lines`)
     this.#code = code
-    this.#lines.push(groups['text'] ?? '')
+    this.#count += 1
+    this.#keep(groups['text'] ?? '')
     if (groups['more'] === '-') return undefined
     const reply = buildReply(code, this.#lines)
     this.#lines = []
+    this.#count = 0
+    this.#room = KEPT_CHARACTERS
     return reply
+  }
+
+  /** Half a line could be taken for another word of EHLO: a line that has no room is left out, but for the first. */
+  #keep(text: string): void {
+    if (this.#count > 1 && text.length > this.#room) this.#room = 0
+    if (this.#room === 0) return
+    this.#lines.push(text)
+    this.#room = Math.max(0, this.#room - text.length)
   }
 }
 
@@ -70,5 +86,7 @@ function buildReply(code: number, raw: readonly string[]): WireReply {
     .map((line) => line.trim())
     .filter((line) => line !== '')
     .join(' ')
+    .slice(0, MAX_TEXT)
+    .toWellFormed()
   return { code, ...(enhanced === undefined ? {} : { enhanced }), text, lines }
 }

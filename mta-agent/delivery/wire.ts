@@ -23,6 +23,9 @@ export class WireFailed extends Error {
 
 export type WireTarget = { readonly address: string; readonly port: number; readonly localAddress: string }
 
+/** Replies that nobody has read. Most that may be due are those to MAIL, 100 times RCPT and DATA, said as one group. */
+const MAX_UNREAD = 128
+
 /** Content is handed to TCP in pieces of this size, so that the block timer watches each (RFC 5321 section 4.5.3.2.5). */
 const BLOCK = 65_536
 
@@ -155,7 +158,8 @@ export class Wire {
       this.#waiting.resolve(this.#replies.shift()!)
       this.#waiting = undefined
     }
-    if (this.#replies.length > 0) this.#disturb()
+    if (this.#replies.length > MAX_UNREAD) this.#fail(new WireFailed('NOT_SMTP', `more than ${MAX_UNREAD} replies came at once`))
+    else if (this.#replies.length > 0) this.#disturb()
   }
 
   #fail(failure: WireFailed): WireFailed {

@@ -4,7 +4,7 @@ export type SmtpReply = {
   readonly code: number
   /** `4.2.1`; absent when the server gave none. */
   readonly enhanced?: string
-  /** Text of all lines, joined with one space, without codes. */
+  /** Text of all lines, joined with one space, without codes; the first 1,000 characters of what a server said. */
   readonly text: string
 }
 
