@@ -72,7 +72,7 @@ class RunningScheduler implements Scheduler {
       log: options.log,
     })
     this.#routeGates = new Gates(coolDown)
-    this.#sources = new SourceAddresses(() => options.onAddresses?.())
+    this.#sources = new SourceAddresses(options.settings().addresses, () => options.onAddresses?.())
     this.#pool = new ConnectionPool({
       timeouts: this.#tuning.timeouts,
       idleMillis: this.#tuning.idleMillis,

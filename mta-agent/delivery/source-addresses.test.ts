@@ -6,6 +6,7 @@ import { SourceAddresses } from './source-addresses.ts'
 
 const NOW = 1_000_000
 const source = (last: number) => ({ address: `192.0.2.${last}`, hostName: `out${last}.example.org` })
+const ALL = Array.from({ length: 254 }, (_, last) => source(last + 1))
 const delivery = (sequence: number, domain = 'example.com') => ({
   queueId: formatQueueId({ epoch: 1, sequence }),
   destination: domain as Domain,
@@ -18,7 +19,7 @@ const lastNumbers = fc.uniqueArray(fc.integer({ min: 1, max: 254 }), { minLength
 test('a delivery has the same address at every attempt, in whatever order they are written', () => {
   fc.assert(
     fc.property(lastNumbers, fc.integer({ min: 1, max: 1e9 }), (lasts, sequence) => {
-      const sources = new SourceAddresses(() => undefined)
+      const sources = new SourceAddresses(ALL, () => undefined)
       expect(first(sources, lasts.toReversed(), sequence, NOW + 86_400_000)).toBe(first(sources, lasts, sequence))
     }),
   )
@@ -27,7 +28,7 @@ test('a delivery has the same address at every attempt, in whatever order they a
 test('when an address goes, only its own deliveries move; when it comes back, so do they', () => {
   fc.assert(
     fc.property(lastNumbers, fc.integer({ min: 1, max: 1e9 }), (lasts, sequence) => {
-      const sources = new SourceAddresses(() => undefined)
+      const sources = new SourceAddresses(ALL, () => undefined)
       const before = first(sources, lasts, sequence)
       const gone = source(lasts[0]!).address
       sources.wasRefused(gone, 'EADDRNOTAVAIL', NOW)
@@ -40,7 +41,7 @@ test('when an address goes, only its own deliveries move; when it comes back, so
 })
 
 test('deliveries spread evenly over the addresses, also those of one destination', () => {
-  const sources = new SourceAddresses(() => undefined)
+  const sources = new SourceAddresses(ALL, () => undefined)
   const counts = new Map<string, number>()
   for (let sequence = 1; sequence <= 2000; sequence++) {
     const address = first(sources, [5, 6, 7, 8], sequence)!
@@ -48,4 +49,15 @@ test('deliveries spread evenly over the addresses, also those of one destination
   }
   expect([...counts.keys()].toSorted()).toEqual([5, 6, 7, 8].map((last) => source(last).address))
   expect(Math.min(...counts.values())).toBeGreaterThan(430)
+})
+
+test('what an attempt hears late of an address that was taken away is not kept', () => {
+  let changes = 0
+  const sources = new SourceAddresses([source(5)], () => void (changes += 1))
+  sources.keepOnly([source(6)])
+  sources.wasRefused(source(5).address, 'EADDRNOTAVAIL', NOW)
+  expect([sources.unavailable(), sources.nextTrial(NOW), changes]).toEqual([[], undefined, 0])
+  sources.keepOnly([source(5), source(6)])
+  sources.wasRefused(source(5).address, 'EADDRNOTAVAIL', NOW)
+  expect(sources.unavailable()).toEqual([{ address: source(5).address, since: NOW, code: 'EADDRNOTAVAIL' }])
 })

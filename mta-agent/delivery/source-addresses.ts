@@ -15,9 +15,11 @@ type Away = { readonly since: Millis; readonly until: Millis; readonly code: str
 
 export class SourceAddresses {
   readonly #away = new Map<string, Away>()
+  #assigned: ReadonlySet<string>
   readonly #onChange: () => void
 
-  constructor(onChange: () => void) {
+  constructor(assigned: readonly SourceAddress[], onChange: () => void) {
+    this.#assigned = addressesOf(assigned)
     this.#onChange = onChange
   }
 
@@ -39,7 +41,9 @@ export class SourceAddresses {
     return sources.some(({ address }) => this.#isHere(address, now))
   }
 
+  /** An attempt that was under way when its address left the settings says nothing that anyone would forget again. */
   wasRefused(address: string, code: string, now: Millis): void {
+    if (!this.#assigned.has(address)) return
     const known = this.#away.get(address)
     this.#away.set(address, { since: known?.since ?? now, until: now + AWAY_MILLIS, code })
     if (known === undefined) this.#onChange()
@@ -49,10 +53,10 @@ export class SourceAddresses {
     if (this.#away.delete(address)) this.#onChange()
   }
 
-  /** Forgets addresses that are not assigned any more. */
+  /** These are assigned now. Forgets what is known of others. */
   keepOnly(sources: readonly SourceAddress[]): void {
-    const assigned = new Set(sources.map(({ address }) => address))
-    for (const address of this.#away.keys()) if (!assigned.has(address)) this.worked(address)
+    this.#assigned = addressesOf(sources)
+    for (const address of this.#away.keys()) if (!this.#assigned.has(address)) this.worked(address)
   }
 
   unavailable(): readonly UnavailableAddress[] {
@@ -69,6 +73,8 @@ export class SourceAddresses {
     return (this.#away.get(address)?.until ?? 0) <= now
   }
 }
+
+const addressesOf = (sources: readonly SourceAddress[]): ReadonlySet<string> => new Set(sources.map(({ address }) => address))
 
 /** FNV-1a with the last step of MurmurHash3, 32 bits: the same everywhere, and names that differ in one digit are far apart. */
 function hash(text: string): number {
