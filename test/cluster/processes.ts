@@ -3,9 +3,10 @@
  * no file of process ids that can be stale, and never a program of the same name that somebody else started.
  */
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync, readdirSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { runCommand } from '#test/support/command.ts'
+import { listProcesses, readEnvironment, readProc } from '#test/support/proc.ts'
 import { watchFor } from '#test/support/wait.ts'
 import { clusterFolder, logFile } from './state.ts'
 
@@ -35,10 +36,8 @@ export function inNamespace(namespace: string): string[] {
 /** Ids of all processes with this name's mark, descendants included; without a name, of the whole cluster. */
 export function findProcesses(name?: string): number[] {
   const wanted = name === undefined ? `${MARK}=${clusterFolder()}#` : `${MARK}=${markOf(name)}`
-  return allProcesses().filter((pid) =>
-    readProc(pid, 'environ')
-      .split('\0')
-      .some((entry) => (name === undefined ? entry.startsWith(wanted) : entry === wanted)),
+  return listProcesses().filter((pid) =>
+    readEnvironment(pid).some((entry) => (name === undefined ? entry.startsWith(wanted) : entry === wanted)),
   )
 }
 
@@ -88,21 +87,4 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): void {
 
 function markOf(name: string): string {
   return `${clusterFolder()}#${name}`
-}
-
-/** Zombies count as ended: they hold nothing, and only their parent can remove them. */
-function allProcesses(): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-}
-
-/** Empty when the process has ended meanwhile (a zombie's environment is empty too). */
-function readProc(pid: number, file: 'environ' | 'status' | 'comm'): string {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, 'utf8')
-  } catch (error) {
-    if (['ENOENT', 'ESRCH', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) return ''
-    throw error
-  }
 }

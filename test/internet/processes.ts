@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { listProcesses, readEnvironment } from '#test/support/proc.ts'
 import { internetFolder, logFolder, PROCESS_MARK } from './state.ts'
 
 /**
@@ -25,10 +26,7 @@ export function startProcess(name: string, argv: readonly string[], life: 'child
 /** Ids of all our processes; zombies do not count, their environment is empty. */
 export function findProcesses(): number[] {
   const wanted = `${PROCESS_MARK}=${internetFolder()}`
-  return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry))
-    .map(Number)
-    .filter((pid) => pid !== process.pid && environmentOf(pid).includes(wanted))
+  return listProcesses().filter((pid) => pid !== process.pid && readEnvironment(pid).includes(wanted))
 }
 
 /** Ends all our processes: asks first, insists after `patienceMillis`. Throws when one is still there in the end. */
@@ -53,15 +51,5 @@ function sendSignal(pid: number, signal: NodeJS.Signals): void {
     process.kill(pid, signal)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-  }
-}
-
-/** Empty for a process that has ended meanwhile. */
-function environmentOf(pid: number): readonly string[] {
-  try {
-    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
-  } catch (error) {
-    if (['ENOENT', 'ESRCH', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) return []
-    throw error
   }
 }
