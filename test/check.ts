@@ -6,7 +6,7 @@ import { isDeepStrictEqual, parseArgs } from 'node:util'
 import { clusterDown, clusterStatus, clusterUp, powerOff, stopApiServer } from '#test/cluster/cluster.ts'
 import { ensureBinaries } from '#test/cluster/binaries.ts'
 import { internetDown } from '#test/internet/main.ts'
-import { playScenarios } from '#test/scenarios/run.ts'
+import { playScenarios, type Played } from '#test/scenarios/run.ts'
 import { SCENARIOS } from '#test/scenarios/scenarios.ts'
 import { openFleet } from '#test/scenarios/fleet.ts'
 
@@ -114,7 +114,7 @@ async function scenarios(): Promise<Counts> {
   try {
     await using fleet = await openFleet({ say })
     const played = await playScenarios(SCENARIOS, fleet, say)
-    say(`\n${played.map((one) => `${one.result.padEnd(7)} ${one.name.padEnd(24)} ${one.seconds} s`).join('\n')}`)
+    say(`\n${played.map(summarise).join('\n')}`)
     return {
       passed: played.filter((one) => one.result === 'passed').length,
       failed: played.filter((one) => one.result === 'failed').length,
@@ -125,6 +125,12 @@ async function scenarios(): Promise<Counts> {
       await clusterDown(say)
     }
   }
+}
+
+/** With the reason where there is one: what was printed with it further up may be long, and cut by whoever keeps the log. */
+function summarise(one: Played): string {
+  const line = `${one.result.padEnd(7)} ${one.name.padEnd(24)} ${one.seconds} s`
+  return one.failure === undefined ? line : `${line}\n        ${one.failure.split('\n').slice(0, 4).join('\n        ')}`
 }
 
 function exitCode(argv: readonly string[]): Promise<number> {
