@@ -95,7 +95,10 @@ export type SmtpTimeouts = {
 export type Scheduler = AsyncDisposable & {
   /** Works by what settings() answers now: wakes, and closes idle connections of source addresses that are gone. */
   reconfigure(): void
-  /** No new transactions begin, running ones finish, connections close. After graceMillis what still runs is cut off. May be called again, to make it sooner. */
+  /**
+   * No new transactions begin, running ones finish, connections close. After graceMillis what still runs is cut off, and an outcome that a
+   * full disk does not take is told to onBroken. May be called again, to make it sooner.
+   */
   stop(graceMillis: Millis): Promise<void>
   /** Deliveries being attempted or recorded now. */
   inFlight(): number

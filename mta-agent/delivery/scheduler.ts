@@ -85,6 +85,7 @@ class RunningScheduler implements Scheduler {
       maxOpen: 2 * this.#tuning.maxTransactions,
       cutOff: this.#cutOff.signal,
     })
+    this.#cutOff.signal.addEventListener('abort', () => options.store.stopWaiting(), { once: true })
     options.store.onDue(() => this.#wake())
     options.signal.addEventListener('abort', this.#onAbort, { once: true })
     if (options.signal.aborted) this.#onAbort()

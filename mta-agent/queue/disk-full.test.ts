@@ -90,53 +90,61 @@ const volumes = [
   { name: 'ext4', mount: mountExt4 },
 ]
 
-test.each(volumes)('$name: a queue that filled its disk says so, empties, and takes as much again', async ({ mount }) => {
-  using volume = mount()
-  const directory = join(volume.path, 'queue')
-  await using queue = await openQueue(directory, { reserveBytes: 8 * MIB })
+test.each(volumes)(
+  '$name: a queue that filled its disk says so, empties, and takes as much again',
+  { timeout: 30_000 },
+  async ({ mount }) => {
+    using volume = mount()
+    const directory = join(volume.path, 'queue')
+    await using queue = await openQueue(directory, { reserveBytes: 8 * MIB })
 
-  const first = await appendUntilFull(queue, 100_000)
-  expect(first).toBeGreaterThan(200)
-  expect(queue.room(100_000)).toBe('full')
-  expect(await deliverAll(queue)).toBe(first)
-  expect(queue.totals()).toEqual({ messages: 0, recipients: 0, deferred: 0, contentBytes: 0 })
-  expect(queue.room(100_000)).toBe('room')
+    const first = await appendUntilFull(queue, 100_000)
+    expect(first).toBeGreaterThan(200)
+    expect(queue.room(100_000)).toBe('full')
+    expect(await deliverAll(queue)).toBe(first)
+    expect(queue.totals()).toEqual({ messages: 0, recipients: 0, deferred: 0, contentBytes: 0 })
+    expect(queue.room(100_000)).toBe('room')
 
-  const second = await appendUntilFull(queue, 100_000)
-  expect(second / first).toBeGreaterThan(0.7)
-  expect(await deliverAll(queue)).toBe(second)
-})
+    const second = await appendUntilFull(queue, 100_000)
+    expect(second / first).toBeGreaterThan(0.7)
+    expect(await deliverAll(queue)).toBe(second)
+  },
+)
 
-test.each(volumes)('$name: a disk that somebody else fills costs nothing, and the queue goes on when there is room', async ({ mount }) => {
-  using volume = mount()
-  const directory = join(volume.path, 'queue')
-  // Never full by its own judgement, so that the write itself meets the end of the disk.
-  const before = await openQueue(directory, { reserveBytes: -VOLUME_BYTES })
-  await Promise.all(Array.from({ length: 20 }, () => before.append(message(undefined, { content: Buffer.alloc(50_000, 7) }))))
-  const deliveries = before.takeDue(NOON, 10)
-  const filler = fillDisk(volume)
+test.each(volumes)(
+  '$name: a disk that somebody else fills costs nothing, and the queue goes on when there is room',
+  { timeout: 30_000 },
+  async ({ mount }) => {
+    using volume = mount()
+    const directory = join(volume.path, 'queue')
+    // Never full by its own judgement, so that the write itself meets the end of the disk.
+    const before = await openQueue(directory, { reserveBytes: -VOLUME_BYTES })
+    await Promise.all(Array.from({ length: 20 }, () => before.append(message(undefined, { content: Buffer.alloc(50_000, 7) }))))
+    const deliveries = before.takeDue(NOON, 10)
+    const filler = fillDisk(volume)
 
-  await expect(before.append(message(undefined, { content: Buffer.alloc(10 * MIB) }))).rejects.toThrow(QueueFull)
-  const settled = Promise.all(
-    deliveries.map((delivery, nth) =>
-      // One of them needs more than the free pages of the file.
-      before.settle(
-        { ...delivery, at: NOON, outcomes: [{ index: 0, outcome: delivered }] },
-        nth === 5 ? message(undefined, { content: Buffer.alloc(10 * MIB) }) : undefined,
+    await expect(before.append(message(undefined, { content: Buffer.alloc(10 * MIB) }))).rejects.toThrow(QueueFull)
+    const settled = Promise.all(
+      deliveries.map((delivery, nth) =>
+        // One of them needs more than the free pages of the file.
+        before.settle(
+          { ...delivery, at: NOON, outcomes: [{ index: 0, outcome: delivered }] },
+          nth === 5 ? message(undefined, { content: Buffer.alloc(10 * MIB) }) : undefined,
+        ),
       ),
-    ),
-  )
-  await vi.waitFor(() => expect(before.room(1)).toBe('full'))
-  await expect(before.append(message())).rejects.toThrow(QueueFull)
-  expect(before.takeDue(NOON, 10)).toEqual([])
-  expect(before.lastSequence()).toBe(20)
-  filler[Symbol.dispose]()
-  await settled
+    )
+    await vi.waitFor(() => expect(before.room(1)).toBe('full'))
+    await expect(before.append(message())).rejects.toThrow(QueueFull)
+    expect(before.takeDue(NOON, 10)).toEqual([])
+    expect(before.lastSequence()).toBe(20)
+    filler[Symbol.dispose]()
+    await settled
 
-  expect(before.totals().messages).toBe(11)
-  expect(await before.append(message())).toBe('1-31')
-  await before[Symbol.asyncDispose]()
-  await using after = await openQueue(directory)
-  expect(after.lastSequence()).toBe(31)
-  expect(await deliverAll(after)).toBe(12)
-})
+    expect(before.totals().messages).toBe(11)
+    expect(await before.append(message())).toBe('1-31')
+    await before[Symbol.asyncDispose]()
+    await using after = await openQueue(directory)
+    expect(after.lastSequence()).toBe(31)
+    expect(await deliverAll(after)).toBe(12)
+  },
+)

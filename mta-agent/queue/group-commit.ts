@@ -55,7 +55,8 @@ export class GroupCommit<C extends Change> {
       if (!this.#stuck) continue
       this.#waiting = [...again, ...this.#waiting]
       await delay(PAUSE_MILLIS, undefined, { signal: this.#closing.signal }).catch(rethrowUnlessAborted)
-      if (this.#closing.signal.aborted) this.stop(new Error('the queue was closed while its disk was full'))
+      if (this.#closing.signal.aborted)
+        this.stop(new Error('the disk of the queue was full to the end: what came of attempts could not be recorded'))
     }
     this.#running = undefined
   }
@@ -77,9 +78,14 @@ export class GroupCommit<C extends Change> {
     for (const change of this.#waiting.splice(0)) change.failed(error)
   }
 
+  /** A full disk is the end from now on: what would be tried once more fails, with all others. */
+  stopWaiting(): void {
+    this.#closing.abort()
+  }
+
   /** Resolves when all that was pushed is committed or has failed. What comes later fails. */
   async close(): Promise<void> {
-    this.#closing.abort()
+    this.stopWaiting()
     await this.#running
     this.stop(new Error('the queue is closed'))
   }

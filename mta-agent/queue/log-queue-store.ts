@@ -192,6 +192,10 @@ class TableQueueStore implements LogQueueStore {
     }
   }
 
+  stopWaiting(): void {
+    this.#commits.stopWaiting()
+  }
+
   #requireTaken(delivery: DeliveryName): Taken {
     const taken = this.#taken.get(nameOf(delivery))
     if (!taken || taken.settling) {

@@ -89,6 +89,8 @@ export type QueueStore = AsyncDisposable & {
    * Delivered and bounced recipients are done; a message without recipients left is gone.
    */
   settle(result: DeliveryResult, report?: NewMessage): Promise<void>
+  /** Settling no longer waits for a full disk to have room: where there is none, it rejects, and the store is at its end. */
+  stopWaiting(): void
   /** undefined when the message is gone. Throws CorruptRecord where its envelope is damaged. */
   readMessage(queueId: QueueId): StoredMessage | undefined
   /** The content; undefined when the message is gone. Throws CorruptRecord where it is not what was accepted. */

@@ -113,6 +113,7 @@ export function openMemoryQueue(): MemoryQueue {
       }
       for (const look of waiting) look()
     },
+    stopWaiting: () => undefined,
     readMessage(queueId) {
       const message = kept.get(queueId)?.message
       return message && { queueId, envelope: message.envelope, acceptedAt: message.acceptedAt, sizeBytes: message.content.length }
