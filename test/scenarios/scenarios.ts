@@ -6,6 +6,7 @@ import { scenario as diskFull } from './disk-full.ts'
 import { scenario as failuresExplained } from './failures-explained.ts'
 import { scenario as firstMail } from './first-mail.ts'
 import { scenario as idle } from './idle.ts'
+import { scenario as imageRollout } from './image-rollout.ts'
 import { scenario as neighbours } from './neighbours.ts'
 import { scenario as nodePowerCut } from './node-power-cut.ts'
 import { scenario as operatorKilled } from './operator-killed.ts'
@@ -24,6 +25,7 @@ export const SCENARIOS: readonly Scenario[] = [
   failuresExplained,
   idle,
   specChangeUnderLoad,
+  imageRollout,
   scaleUnderLoad,
   streamDeleted,
   secretRotated,
