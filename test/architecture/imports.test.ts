@@ -37,6 +37,7 @@ const MAY_IMPORT: Record<string, Allowed> = {
   'mta-agent/shaping': { folders: ['crds', 'mta-agent/domain'], packages: [] },
   'mta-agent/queue': { folders: ['crds', 'mta-agent/domain'], packages: ['node:*', 'lmdb-queue-store.ts: lmdb'] },
   'mta-agent/replication': { folders: ['crds', 'mta-agent/contract', 'mta-agent/domain', 'mta-agent/queue'], packages: [] },
+  'mta-agent/replication/log-link': { folders: ['mta-agent/queue', 'mta-agent/replication'], packages: ['node:*', 'zod'] },
   'mta-agent/submission': { folders: ['crds', 'mta-agent/domain', 'mta-agent/queue'], packages: ['node:*', 'smtp-server'] },
   'mta-agent/bounces': { folders: ['crds', 'mta-agent/domain'], packages: [] },
   'mta-agent/delivery': {
@@ -82,7 +83,8 @@ function resolve(file: string, spec: string): string | undefined {
   return alias && spec.replace(alias[0], alias[1])
 }
 
-/** `operator/planning/x.ts` → `operator/planning`; `crds/x.ts` → `crds`. */
+/** `operator/planning/x.ts` → `operator/planning`; `crds/x.ts` → `crds`. A folder deeper down counts as its parent, unless it has its own row. */
 function folderOf(file: string): string {
-  return dirname(file).split('/').slice(0, 2).join('/')
+  const folder = dirname(file)
+  return folder in MAY_IMPORT ? folder : folder.split('/').slice(0, 2).join('/')
 }

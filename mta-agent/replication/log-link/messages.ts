@@ -1,0 +1,170 @@
+import * as z from 'zod'
+import type { StoredEntry } from '../../queue/log-queue.ts'
+import type { EpochTable } from '../follow.ts'
+import { type Frame, LinkFault } from './frames.ts'
+
+/**
+ * What is said on the log link (README.md section 6), → from standby to primary:
+ *
+ *   → hello   ← start | refused   ← entries …   → confirm …
+ *
+ * Each carries the epoch of the session. Additions come with a higher version; both sides speak the highest that both know, so that an old
+ * and a new agent work together while a stream is updated.
+ */
+
+/** Versions of this link that this program speaks. */
+export const VERSIONS = { least: 1, most: 1 } as const
+
+export type Hello = {
+  readonly kind: 'hello'
+  readonly versions: { readonly least: number; readonly most: number }
+  /** From the welcome on the beacon link: binds both connections to one session. */
+  readonly token: string
+  readonly table: EpochTable
+  /** False while a full copy is under way. */
+  readonly complete: boolean
+  /** The lowest sequence after which this log can still be cut: what lies before it is committed here and cannot be undone. */
+  readonly cutsTo: number
+  /** How many messages were set aside here (R8). */
+  readonly aside: number
+}
+
+export type Start = {
+  readonly kind: 'start'
+  readonly version: number
+  readonly table: EpochTable
+  readonly forcedEpoch: number
+  readonly with: { readonly kind: 'entries'; readonly from: number } | { readonly kind: 'fullCopy' }
+}
+
+export type Refused = { readonly kind: 'refused'; readonly because: RefusalReason; readonly text: string }
+export type RefusalReason = 'UnknownToken' | 'OtherEpoch' | 'NoCommonVersion' | 'NotFromHere'
+
+/** `committed`: confirmed by all that must; without entries it says only that. */
+export type Entries = { readonly kind: 'entries'; readonly committed: number; readonly entries: readonly StoredEntry[] }
+
+/** All up to here is fsynced. */
+export type Confirm = { readonly kind: 'confirm'; readonly sequence: number; readonly complete: boolean }
+
+export type Message = Hello | Start | Refused | Entries | Confirm
+
+/** Numbers are never used twice. */
+const TYPES = { hello: 1, start: 2, refused: 3, entries: 4, confirm: 5 } as const satisfies Record<Message['kind'], number>
+const KINDS: ReadonlyMap<number, Message['kind']> = new Map(
+  Object.entries(TYPES).map(([kind, type]) => [type, kind as Message['kind']] as const),
+)
+
+const whole = z.int().nonnegative()
+const epochTable = z.array(z.object({ epoch: whole, last: whole, takenBack: whole }))
+const hello = z.object({
+  versions: z.object({ least: whole, most: whole }),
+  token: z.string().min(1),
+  table: epochTable,
+  complete: z.boolean(),
+  cutsTo: whole,
+  aside: whole,
+})
+const start = z.object({
+  version: whole,
+  table: epochTable,
+  forcedEpoch: whole,
+  with: z.discriminatedUnion('kind', [z.object({ kind: z.literal('entries'), from: whole }), z.object({ kind: z.literal('fullCopy') })]),
+})
+const refused = z.object({ because: z.enum(['UnknownToken', 'OtherEpoch', 'NoCommonVersion', 'NotFromHere']), text: z.string() })
+
+export function encodeMessage(message: Message): { readonly type: number; readonly parts: readonly Uint8Array[] } {
+  const type = TYPES[message.kind]
+  switch (message.kind) {
+    case 'hello':
+    case 'start':
+    case 'refused': {
+      const { kind: _, ...rest } = message
+      return { type, parts: [Buffer.from(JSON.stringify(rest))] }
+    }
+    case 'entries':
+      return { type, parts: encodeEntries(message) }
+    case 'confirm': {
+      const bytes = Buffer.allocUnsafe(7)
+      bytes.writeUIntBE(message.sequence, 0, 6)
+      bytes.writeUInt8(message.complete ? 1 : 0, 6)
+      return { type, parts: [bytes] }
+    }
+  }
+}
+
+/** Throws LinkFault for what is no message. */
+export function decodeMessage({ type, payload }: Pick<Frame, 'type' | 'payload'>): Message {
+  const kind = KINDS.get(type)
+  switch (kind) {
+    case 'hello':
+      return { kind, ...parseJson(hello, kind, payload) }
+    case 'start':
+      return { kind, ...parseJson(start, kind, payload) }
+    case 'refused':
+      return { kind, ...parseJson(refused, kind, payload) }
+    case 'entries':
+      return decodeEntries(payload)
+    case 'confirm':
+      if (payload.length !== 7) throw new LinkFault(`a confirm must be of 7 bytes, was of ${payload.length}`)
+      return { kind, sequence: payload.readUIntBE(0, 6), complete: payload.readUInt8(6) === 1 }
+    case undefined:
+      throw new LinkFault(`a frame must be of a known type, was of ${type}`)
+  }
+}
+
+function parseJson<T>(schema: z.ZodType<T>, kind: string, payload: Buffer): T {
+  let value: unknown
+  try {
+    value = JSON.parse(payload.toString())
+  } catch (error) {
+    throw new LinkFault(`a ${kind} must be JSON, was not`, { cause: error })
+  }
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  throw new LinkFault(`a ${kind} must be well formed, was not: ${issue?.path.join('.')} ${issue?.message}`)
+}
+
+const ENTRIES_HEAD_BYTES = 16
+const ENTRY_HEAD_BYTES = 8
+const NO_CONTENT = 0xff_ff_ff_ff
+
+/** Committed 6, first sequence 6, count 4; for each entry the length of record and content, 4 and 4; then records and contents in turn. */
+function encodeEntries({ committed, entries }: Entries): readonly Uint8Array[] {
+  const head = Buffer.allocUnsafe(ENTRIES_HEAD_BYTES + ENTRY_HEAD_BYTES * entries.length)
+  head.writeUIntBE(committed, 0, 6)
+  head.writeUIntBE(entries[0]?.sequence ?? 0, 6, 6)
+  head.writeUInt32BE(entries.length, 12)
+  const parts: Uint8Array[] = [head]
+  for (const [index, { record, content }] of entries.entries()) {
+    const at = ENTRIES_HEAD_BYTES + ENTRY_HEAD_BYTES * index
+    head.writeUInt32BE(record.length, at)
+    head.writeUInt32BE(content ? content.length : NO_CONTENT, at + 4)
+    parts.push(record)
+    if (content) parts.push(content)
+  }
+  return parts
+}
+
+/** Only the lengths are looked at here: records and contents have checksums, which the store checks. */
+function decodeEntries(payload: Buffer): Entries {
+  const headBytes = ENTRIES_HEAD_BYTES + ENTRY_HEAD_BYTES * (payload.length < ENTRIES_HEAD_BYTES ? 0 : payload.readUInt32BE(12))
+  if (payload.length < headBytes) throw new LinkFault(`entries must be of ${headBytes} bytes at least, were of ${payload.length}`)
+  const from = payload.readUIntBE(6, 6)
+  const entries: StoredEntry[] = []
+  let at = headBytes
+  const take = (length: number): Buffer => payload.subarray(at, (at += length))
+  for (let head = ENTRIES_HEAD_BYTES; head < headBytes; head += ENTRY_HEAD_BYTES) {
+    const record = take(payload.readUInt32BE(head))
+    const contentBytes = payload.readUInt32BE(head + 4)
+    entries.push({ sequence: from + entries.length, record, ...(contentBytes !== NO_CONTENT && { content: take(contentBytes) }) })
+  }
+  if (at !== payload.length) throw new LinkFault(`entries must be of ${at} bytes, were of ${payload.length}`)
+  return { kind: 'entries', committed: payload.readUIntBE(0, 6), entries }
+}
+
+/** The highest version that both speak; undefined when there is none. */
+export function commonVersion(theirs: Hello['versions']): number | undefined {
+  const version = Math.min(VERSIONS.most, theirs.most)
+  return version >= Math.max(VERSIONS.least, theirs.least) ? version : undefined
+}
