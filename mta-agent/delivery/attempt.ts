@@ -8,7 +8,7 @@ import type { ConnectionPool, Lease } from './connection-pool.ts'
 import type { ContentBudget } from './content-budget.ts'
 import { findHosts } from './find-hosts.ts'
 import type { Gates } from './gates.ts'
-import type { DeliveryLog, DeliveryMetrics, DeliverySettings, Tuning } from './ports.ts'
+import type { DeliveryLog, DeliveryMetrics, DeliverySettings, Permission, Tuning } from './ports.ts'
 import { type OnDamage, readContent } from './read-mail.ts'
 import type { MailResolver } from './resolver.ts'
 import { type Host, MAX_ADDRESSES, planRoutes, type Route } from './route.ts'
@@ -36,6 +36,7 @@ export type AttemptContext = {
   readonly log: DeliveryLog
   readonly metrics: DeliveryMetrics
   readonly onDamage: OnDamage
+  readonly permission: Permission
   /** Aborted when whatever still runs shall end now. */
   readonly cutOff: AbortSignal
 }
@@ -220,7 +221,7 @@ class Attempt {
       this.#record(new Map(this.#pending.map(({ index }) => [index, refused])), lease)
       return 'next-transaction'
     }
-    const { clock, metrics, tuning } = this.#context
+    const { clock, metrics, tuning, permission } = this.#context
     const recipients = this.#pending.slice(0, this.#chunk)
     const { sender, body, returnContent, envelopeId } = this.#message.envelope
     const mail = {
@@ -232,7 +233,7 @@ class Attempt {
       ...(envelopeId === undefined ? {} : { envelopeId }),
     }
     const begun = clock()
-    const end = await runTransaction(lease.connection, { mail, recipients, content }, tuning.timeouts)
+    const end = await runTransaction(lease.connection, { mail, recipients, content, permission }, tuning.timeouts)
     metrics.transaction(end.end, (clock() - begun) / 1000)
     this.#record(this.#withoutTooMany(end), lease)
     return this.#judgeEnd(route, lease, end)

@@ -40,6 +40,14 @@ export type DeliveryMetrics = {
 /** A source address that the kernel would not bind to. Its deliveries wait; nothing bounces for it. */
 export type UnavailableAddress = { readonly address: string; readonly since: Millis; readonly code: string }
 
+/** Whether delivery may act now (hot standby, R1): asked where the effect is, and answered from memory. */
+export type Permission = {
+  /** Before the first byte of each transaction. */
+  mayStart(): boolean
+  /** Before each final dot. */
+  mayAct(): boolean
+}
+
 export type SchedulerOptions = {
   readonly store: QueueStore
   /** Read at every pass: call `reconfigure` after it answers differently. */
@@ -52,6 +60,8 @@ export type SchedulerOptions = {
   readonly clock: () => Millis
   /** In [0, 1). */
   readonly random: () => number
+  /** Always, when absent. */
+  readonly permission?: Permission
   /** Aborting it is stop(0). */
   readonly signal: AbortSignal
   /** Called when unavailableAddresses() or usedAddresses() answers differently. Must not throw. */

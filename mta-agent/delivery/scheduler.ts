@@ -9,12 +9,12 @@ import { ConnectionPool } from './connection-pool.ts'
 import { ContentBudget } from './content-budget.ts'
 import { Destinations } from './destinations.ts'
 import { Gates } from './gates.ts'
-import type { DeliveryMetrics, DeliverySettings, Scheduler, SchedulerOptions, Tuning, UnavailableAddress } from './ports.ts'
+import type { DeliveryMetrics, DeliverySettings, Permission, Scheduler, SchedulerOptions, Tuning, UnavailableAddress } from './ports.ts'
 import { type OnDamage, readContent, readMessage } from './read-mail.ts'
 import { type MailResolver, openResolver } from './resolver.ts'
 import { SourceAddresses } from './source-addresses.ts'
 import { tellOutcomes } from './tell-outcomes.ts'
-import { DEFAULT_TUNING, NO_METRICS } from './tuning.ts'
+import { ALWAYS, DEFAULT_TUNING, NO_METRICS } from './tuning.ts'
 
 /**
  * THE LOOP: due → gate and limits → attempt → outcome → queue. It takes from the queue only what may run now, so that nothing waits in
@@ -36,6 +36,9 @@ const CONTENT_BYTES = 128 * 2 ** 20
 /** The shortest sleep. Whatever happens in the process wakes the loop at once; only the clock is late by so much. */
 const WITHHELD_MILLIS = 50
 
+/** How often a primary without the right to act looks whether it has it again: nobody tells. */
+const UNPERMITTED_MILLIS = 100
+
 /** How long an expired message waits for its last attempt: a delivery that can be attempted is, at its deadline. */
 const patienceOf = ({ queue }: DeliverySettings): Millis => Math.min(10 * MINUTE, queue.maxAgeSeconds * 100)
 
@@ -43,6 +46,7 @@ class RunningScheduler implements Scheduler {
   readonly #options: SchedulerOptions
   readonly #tuning: Tuning
   readonly #metrics: DeliveryMetrics
+  readonly #permission: Permission
   readonly #resolver: MailResolver
   readonly #pool: ConnectionPool
   readonly #cutOff = new AbortController()
@@ -63,6 +67,7 @@ class RunningScheduler implements Scheduler {
     this.#options = options
     this.#tuning = { ...DEFAULT_TUNING, ...options.tuning }
     this.#metrics = options.metrics ?? NO_METRICS
+    this.#permission = options.permission ?? ALWAYS
     this.#resolver = options.resolver ?? openResolver({ clock: options.clock })
     const coolDown = (): CoolDown => coolDownFor(options.settings().queue.retrySeconds)
     this.#destinations = new Destinations({
@@ -146,6 +151,10 @@ class RunningScheduler implements Scheduler {
     const current = settings()
     if (current.mode === 'Hold') {
       this.#expiryDue = Infinity
+      return
+    }
+    if (!this.#permission.mayStart()) {
+      this.#timer = setTimeout(() => this.#wake(), UNPERMITTED_MILLIS)
       return
     }
     // 1. What is due, may be dialled and has a slot: each becomes an attempt.
@@ -235,6 +244,7 @@ class RunningScheduler implements Scheduler {
       log,
       metrics: this.#metrics,
       onDamage: this.#onDamage,
+      permission: this.#permission,
       cutOff: this.#cutOff.signal,
     }
     try {

@@ -3,7 +3,7 @@ import type { Recipient } from '../domain/envelope.ts'
 import type { SmtpReply } from '../domain/smtp-reply.ts'
 import { classifyReply, isPolicyDeferral } from './classify-reply.ts'
 import { type Connection, withoutLines } from './connection.ts'
-import type { SmtpTimeouts } from './ports.ts'
+import type { Permission, SmtpTimeouts } from './ports.ts'
 import type { WireReply } from './reply-parser.ts'
 import { formatMail, formatRcpt, type MailParameters, stuffDots } from './smtp-commands.ts'
 import { WireFailed } from './wire.ts'
@@ -22,6 +22,7 @@ export type TransactionRequest = {
   readonly mail: MailParameters
   readonly recipients: readonly NumberedRecipient[]
   readonly content: Buffer
+  readonly permission: Permission
 }
 
 export type TransactionEnd = {
@@ -77,6 +78,7 @@ class Dialogue {
   }
 
   async run(): Promise<void> {
+    this.#require(this.#request.permission.mayStart())
     const dataReply = this.#connection.offered.pipelining ? await this.#openPipelined() : await this.#openStepwise()
     if (dataReply?.code !== 354) {
       if (dataReply === undefined) return await this.#reset()
@@ -158,10 +160,12 @@ class Dialogue {
     const { wire } = this.#connection
     const content = stuffDots(this.#request.content)
     if (content.length <= ONE_PACKET) {
+      this.#require(this.#request.permission.mayAct())
       this.#dotSent = true
       wire.send(content, '.\r\n')
     } else {
       if ((await wire.sendContent(content, this.#timeouts.block)) === 'answered') return await this.#heedEarlyReply()
+      this.#require(this.#request.permission.mayAct())
       this.#dotSent = true
       wire.send('.\r\n')
     }
@@ -189,6 +193,11 @@ class Dialogue {
 
   #setUnanswered(outcome: DeliveryOutcome): void {
     for (const { index } of this.#request.recipients) if (!this.#outcomes.has(index)) this.#outcomes.set(index, outcome)
+  }
+
+  /** Another may act by now: what was not completed is not this instance's to complete. */
+  #require(permitted: boolean): void {
+    if (!permitted) throw new WireFailed('STOPPED', 'this instance may not act now')
   }
 
   async #read(timeoutMillis: number): Promise<WireReply> {

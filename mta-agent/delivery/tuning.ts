@@ -1,5 +1,5 @@
 import type { Millis } from '../queue/queue-store.ts'
-import type { DeliveryMetrics, Tuning } from './ports.ts'
+import type { DeliveryMetrics, Permission, Tuning } from './ports.ts'
 
 /** What delivery works by where nobody says otherwise. */
 
@@ -23,6 +23,9 @@ export const DEFAULT_TUNING: Tuning = {
   maxTransactions: 500,
   smtpPort: 25,
 }
+
+/** An agent without standbys needs nobody's word. */
+export const ALWAYS: Permission = { mayStart: () => true, mayAct: () => true }
 
 export const NO_METRICS: DeliveryMetrics = {
   outcome: () => undefined,
