@@ -64,8 +64,22 @@ export class QueueFull extends Error {
   override readonly name = 'QueueFull'
 }
 
+/**
+ * Thrown by append of a queue that has standbys: the message is in the log here, but nobody may be told so. It may be delivered all the same,
+ * and the client keeps it: another message, when it comes again.
+ */
+export class NotCommitted extends Error {
+  override readonly name = 'NotCommitted'
+  readonly because: 'NoStandbyInSync' | 'NotPrimary'
+
+  constructor(because: NotCommitted['because']) {
+    super(because)
+    this.because = because
+  }
+}
+
 export type QueueStore = AsyncDisposable & {
-  /** Stores the message and schedules it for now. Resolves, when durable, to its name. Rejects with QueueFull when there is no room. */
+  /** Stores the message and schedules it for now. Resolves, when durable, to its name. Rejects with QueueFull when there is no room, with NotCommitted when standbys must have it and do not. */
   append(message: NewMessage): Promise<QueueId>
   /**
    * Deliveries due at `now`, earliest first, at most `limit`, and of each destination at most `room`. They are taken: no other call

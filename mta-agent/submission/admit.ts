@@ -6,6 +6,8 @@ export type AdmitFacts = {
   readonly mode: 'Run' | 'Hold' | 'Drain'
   /** The process is going down: running transactions may end, none may begin. */
   readonly stopping: boolean
+  /** Why this instance takes no mail now, where it is one of a shard with standbys (hot standby, R2). */
+  readonly gate: 'open' | SmtpReply
   /** By AUTH, or by being in an allowed network. */
   readonly mayRelay: boolean
   /** SIZE as declared at MAIL; undefined when it was not. */
@@ -23,6 +25,7 @@ export function judgeMail(facts: AdmitFacts): Verdict {
   if (facts.stopping) return no(421, '4.3.2', 'this instance is stopping; try again')
   if (facts.mode === 'Drain') return DRAINING
   if (facts.mode === 'Hold') return no(451, '4.3.2', 'the stream is on hold and accepts no mail; try later')
+  if (facts.gate !== 'open') return { refused: facts.gate }
   if (!facts.mayRelay) return no(530, '5.7.0', 'authentication required')
   return judgeData(facts)
 }
@@ -33,6 +36,7 @@ export function judgeMail(facts: AdmitFacts): Verdict {
  */
 export function judgeData(facts: AdmitFacts): Verdict {
   if (facts.mode === 'Drain') return DRAINING
+  if (facts.gate !== 'open') return { refused: facts.gate }
   const declared = facts.declaredBytes ?? 0
   if (declared > facts.maxMessageBytes)
     return no(552, '5.3.4', `message must have at most ${facts.maxMessageBytes} bytes, was declared with ${declared}`)

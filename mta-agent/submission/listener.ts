@@ -49,6 +49,8 @@ export type SubmissionPorts = {
   readonly log: Log
   readonly metrics: SubmissionMetrics
   readonly clock: () => number
+  /** Whether mail is taken in at all, or what clients are told instead: with 421 from their connection on. Always open, when absent. */
+  readonly gate?: () => 'open' | SmtpReply
   /** So many random bytes. */
   readonly random: (bytes: number) => Buffer
 }
@@ -60,6 +62,8 @@ export type Submission = AsyncDisposable & {
   receiving(): number
   /** Takes over changed settings and certificate. Opens the port of implicit TLS when there is a certificate now. */
   reconfigure(): Promise<void>
+  /** Ends every session now, with 421: for a gate that has closed. */
+  interrupt(): void
   /** Accepts nothing new, lets running transactions end until the signal aborts, then ends them. Resolves when no session is left. */
   drain(signal: AbortSignal): Promise<void>
 }
@@ -148,6 +152,10 @@ class Listener implements Submission {
     signal.removeEventListener('abort', abort)
   }
 
+  interrupt(): void {
+    for (const session of this.#sessions()) session.abort('this instance takes no mail any more; try again')
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.drain(AbortSignal.abort())
   }
@@ -200,6 +208,8 @@ class Listener implements Submission {
   #refusalOfConnection(): Error | null {
     this.#countSessions()
     if (this.#stopping) return replyError(421, '4.3.2 this instance is stopping; try again')
+    const gate = this.#gate()
+    if (gate !== 'open' && gate.code === 421) return replyError(gate.code, textOf(gate))
     // smtp-server forgets a connection when it has said goodbye, before the client has hung up.
     if (this.#connections() <= this.#ports.settings().maxConnections) return null
     return replyError(421, '4.7.0 too many connections; try again')
@@ -286,6 +296,8 @@ class Listener implements Submission {
       this.#ports.log.info({ ...facts, queueId: acceptance.queueId }, 'message accepted')
     } else if (acceptance.kind === 'failed') {
       this.#ports.log.error({ ...facts, error: acceptance.error }, 'message not stored')
+    } else if (acceptance.kind === 'notCommitted') {
+      this.#ports.log.warn(facts, 'message not committed')
     }
     return acceptance.reply
   }
@@ -308,11 +320,16 @@ class Listener implements Submission {
     }
   }
 
+  #gate(): 'open' | SmtpReply {
+    return this.#ports.gate?.() ?? 'open'
+  }
+
   #admission() {
     const { mode, maxMessageBytes } = this.#ports.settings()
     return {
       mode,
       stopping: false,
+      gate: this.#gate(),
       maxMessageBytes,
       queueRoom: this.#ports.store.room(0),
       inFlightBytes: this.#inFlightBytes,

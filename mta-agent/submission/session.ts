@@ -69,8 +69,8 @@ export class SubmissionSession extends SMTPConnection {
   }
 
   /** Ends it whatever is open. A client without a reply to its DATA keeps the message. */
-  abort(): void {
-    this.send(421, '4.3.2 this instance is stopping; try again')
+  abort(text = 'this instance is stopping; try again'): void {
+    this.send(421, `4.3.2 ${text}`)
     this._socket.destroySoon()
   }
 

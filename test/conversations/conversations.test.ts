@@ -46,6 +46,12 @@ function act(stage: Staged, word: string, stopping: Promise<void>[]): Promise<vo
     'mode Run': () => (stage.settings = { ...stage.settings, mode: 'Run' }),
     'mode Hold': () => (stage.settings = { ...stage.settings, mode: 'Hold' }),
     'mode Drain': () => (stage.settings = { ...stage.settings, mode: 'Drain' }),
+    'no standby in sync': () => (stage.queue.state = 'NoStandbyInSync'),
+    'another took over': () => (stage.queue.state = 'NotPrimary'),
+    'gate closed': () => {
+      stage.gate = { code: 421, enhanced: '4.3.2', text: 'this instance is a standby; try again' }
+      stage.submission.interrupt()
+    },
     stop: () => stopping.push(stage.submission.drain(AbortSignal.timeout(10_000))),
   }
   if (acts[word] === undefined) throw new Error(`must be one of ${Object.keys(acts).join(', ')}, was ${word}`)

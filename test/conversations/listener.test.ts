@@ -40,6 +40,19 @@ test('a message that grows over the limit is refused after its end, whatever was
   client.destroy()
 })
 
+test('while the gate is closed, every connection is told so and ended; when it opens, mail comes in', async () => {
+  await using stage = await openStage()
+  stage.gate = { code: 421, enhanced: '4.3.2', text: 'this instance is a standby; try again' }
+  const refused = await openClient(stage)
+  expect(await refused.line()).toBe('421 4.3.2 this instance is a standby; try again')
+  await refused.closed()
+  stage.gate = 'open'
+  const client = await beginData(stage)
+  client.send('Subject: x\r\n\r\n.\r\n')
+  expect(await client.line()).toMatch(/^250 /)
+  for (const one of [refused, client]) one.destroy()
+})
+
 test('connections over the limit get 421, and places that are given back are taken again', async () => {
   await using stage = await openStage({ settings: { maxConnections: 2 } })
   const [one, two] = [await openClient(stage), await openClient(stage)]

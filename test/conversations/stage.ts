@@ -8,15 +8,16 @@ import { hashPassword } from '#agent/submission/password-hash.ts'
 import { readCertificate, type Certificate } from '#agent/submission/certificate.ts'
 import type { Users } from '#agent/submission/users.ts'
 import { formatQueueId } from '#agent/domain/queue-id.ts'
+import type { SmtpReply } from '#agent/domain/smtp-reply.ts'
 import { aYearFrom, selfSignCertificate } from '#test/internet/certificates.ts'
-import { QueueFull, type NewMessage, type QueueStore } from '#agent/queue/queue-store.ts'
+import { NotCommitted, QueueFull, type NewMessage, type QueueStore } from '#agent/queue/queue-store.ts'
 
 /** The real listener on loopback, with a queue in memory whose room and failures a test decides. */
 
 export type ScriptedQueue = Pick<QueueStore, 'append' | 'room'> & {
   readonly stored: NewMessage[]
   /** What append and room say. */
-  state: 'works' | 'full' | 'full on append' | 'broken'
+  state: 'works' | 'full' | 'full on append' | 'broken' | NotCommitted['because']
   /** Set: append waits for it, after it has said that it was called. */
   gate: { readonly called: () => void; readonly opens: Promise<void> } | undefined
 }
@@ -31,6 +32,7 @@ export function openScriptedQueue(): ScriptedQueue {
       await queue.gate?.opens
       if (queue.state === 'full' || queue.state === 'full on append') throw new QueueFull('no room')
       if (queue.state === 'broken') throw new Error('disk failed')
+      if (queue.state === 'NoStandbyInSync' || queue.state === 'NotPrimary') throw new NotCommitted(queue.state)
       queue.stored.push(message)
       return formatQueueId({ epoch: 1, sequence: queue.stored.length })
     },
@@ -82,6 +84,7 @@ export type Staged = AsyncDisposable & {
   readonly submission: Submission
   readonly queue: ScriptedQueue
   settings: SubmissionSettings
+  gate: 'open' | SmtpReply
   certificate: Certificate | undefined
   users: Users
 }
@@ -95,6 +98,7 @@ export async function openStage(options: StageOptions = {}): Promise<Staged> {
   )
   const staged = {
     queue,
+    gate: 'open' as 'open' | SmtpReply,
     users: { known: new Map(known), faults: [] } satisfies Users,
     certificate: options.certificate,
     settings: {
@@ -113,6 +117,7 @@ export async function openStage(options: StageOptions = {}): Promise<Staged> {
   const submission = await openSubmission({
     settings: () => staged.settings,
     store: queue,
+    gate: () => staged.gate,
     users: () => staged.users,
     certificate: () => staged.certificate,
     log: options.log ?? silentLog,
