@@ -132,7 +132,7 @@ export type RoleEffect =
   | { readonly kind: 'write'; readonly call: number; readonly base: string; readonly content: RecordContent }
   /** On the disk before the next effect. */
   | { readonly kind: 'noteQuickClaim'; readonly wall: Millis }
-  /** fsync, then `seenStored`. */
+  /** fsync it, and that the copy is complete (a leader's log is the whole log, also that of a copy that was forced), then `seenStored`. */
   | { readonly kind: 'storeSeen'; readonly epoch: number }
   /** Take the primary's log (follow.ts), fsync `seen`, then `following`. */
   | { readonly kind: 'follow'; readonly epoch: number }

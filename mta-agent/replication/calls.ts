@@ -38,6 +38,12 @@ export function sendWrite(state: AgentState, at: Millis, write: RecordWrite): St
   }
 }
 
+/** Its answer will be nothing. */
+export function giveUp(state: AgentState): AgentState {
+  const { open: _, ...calls } = state.calls
+  return { ...state, calls }
+}
+
 /** Undefined for a call that was given up. */
 export function endCall(state: AgentState, call: number): AgentState | undefined {
   const { open, ...calls } = state.calls

@@ -80,6 +80,11 @@ describe('a standby', () => {
     expect(effectsOf(fresh, { kind: 'welcomed', at: 1, epoch: 4 }, tick(7_000), read(7_001, 1, record))).toEqual([])
   })
 
+  test('takes no notice of what it asked before it began to follow', () => {
+    const asked = play(fresh, tick(10), { kind: 'welcomed', at: 20, epoch: 5 }, { kind: 'following', at: 30, epoch: 5, complete: true })
+    expect(play(asked.state, read(40, 1, record)).state.trouble).toBeUndefined()
+  })
+
   test('takes no notice of an answer to a call that it has given up', () => {
     expect(effectsOf(fresh, tick(6_000), tick(6_900), read(6_901, 1, record))).toEqual([])
   })
@@ -255,6 +260,24 @@ describe('a forced promotion', () => {
       },
     ])
     expect(forced.state.role).toMatchObject({ kind: 'claiming', attachFrom: 6_010 + timers.promise + timers.attachWait })
+  })
+
+  test('of a copy that is not complete makes it complete, and can be asked for again if it died before', () => {
+    const partial: AgentState = { ...fresh, disk: { ...fresh.disk, complete: false } }
+    const word: RoleEvent = { kind: 'force', at: 10, force: { version: '7', incompleteToo: true } }
+    const forced = play(partial, word, tick(6_000), read(6_010, 1, out))
+    const won = { ...out, version: '8', holder: { instance: 'b', incarnation: 'bi' }, epoch: 5, inSync: [b], forcedEpoch: 5 }
+    const led = play(forced.state, { kind: 'callEnded', at: 6_020, call: 2 }, read(6_030, 3, won), {
+      kind: 'seenStored',
+      at: 6_040,
+      epoch: 5,
+    })
+    expect(led.state.disk).toEqual({ seen: 5, complete: true, quickClaimAt: 0 })
+    const died = { ...won, version: '7', holder: { instance: 'b', incarnation: 'before' } }
+    expect(play(partial, word, tick(6_000), read(6_010, 1, died)).state.role).toMatchObject({
+      kind: 'claiming',
+      claim: { content: { epoch: 6 } },
+    })
   })
 
   test('is refused when the record has changed since the statement', () => {

@@ -8,7 +8,7 @@ import {
   stay,
   type Step,
 } from './agent-state.ts'
-import { isCalling, mayReadAgain, sendRead, sendWrite } from './calls.ts'
+import { giveUp, isCalling, mayReadAgain, sendRead, sendWrite } from './calls.ts'
 import { leads } from './primary.ts'
 import { claimedSet, type Copy, includes, recordRead, type RecordContent, sameHolder, type ShardRecord } from './record.ts'
 import { isBound, pledge, released } from './rights.ts'
@@ -100,7 +100,8 @@ function force(state: AgentState, event: EventOf<'read'>, { record, force: order
 
 function judgeForce(state: AgentState, at: Millis, { record, force: order }: ForceBasis): ForceRefusal | undefined {
   if (order.version !== record.version) return 'OtherVersion'
-  if (includes(record.inSync, copyOf(state))) return 'InSet'
+  // One that is not complete claims nothing by itself, wherever it is named: it may have been forced and have died before it led.
+  if (includes(record.inSync, copyOf(state)) && state.disk.complete) return 'InSet'
   if (!state.disk.complete && !order.incompleteToo) return 'Incomplete'
   return isBound(state.pledge, at) ? 'Bound' : undefined
 }
@@ -144,7 +145,7 @@ export function seenStored(state: AgentState, event: EventOf<'seenStored'>): Ste
   return {
     state: {
       ...state,
-      disk: { ...state.disk, seen: event.epoch },
+      disk: { ...state.disk, seen: event.epoch, complete: true },
       role: leads({ epoch: event.epoch, at: event.at, attachFrom: state.role.attachFrom }),
     },
     effects: [{ kind: 'lead', epoch: event.epoch }],
@@ -158,11 +159,12 @@ export function welcomed(state: AgentState, event: EventOf<'welcomed'>): Step {
   return { state: { ...state, role: { ...state.role, joining: event.epoch } }, effects: [{ kind: 'follow', epoch: event.epoch }] }
 }
 
+/** A read that was sent before tells of the reigns before: taken for news it would look as if the record had gone back. */
 export function following(state: AgentState, event: EventOf<'following'>): Step {
   if (state.role.kind !== 'standby') throw new Error(`a standby that joins must stay one until its log is cut, was ${state.role.kind}`)
   const { joining: _, ...role } = state.role
   return stay({
-    ...state,
+    ...giveUp(state),
     role: { ...role, following: event.epoch },
     disk: { ...state.disk, seen: Math.max(state.disk.seen, event.epoch), complete: event.complete },
     // The first beacon is on its way: no claim of a read that was sent before.
