@@ -38,6 +38,7 @@ const MAY_IMPORT: Record<string, Allowed> = {
   'mta-agent/queue': { folders: ['crds', 'mta-agent/domain'], packages: ['node:*', 'lmdb-queue-store.ts: lmdb'] },
   'mta-agent/replication': { folders: ['crds', 'mta-agent/contract', 'mta-agent/domain', 'mta-agent/queue'], packages: [] },
   'mta-agent/replication/log-link': { folders: ['mta-agent/queue', 'mta-agent/replication'], packages: ['node:*', 'zod'] },
+  'mta-agent/replication/simulation': { folders: ['mta-agent/replication'], packages: ['main.ts: node:*'] },
   'mta-agent/submission': { folders: ['crds', 'mta-agent/domain', 'mta-agent/queue'], packages: ['node:*', 'smtp-server'] },
   'mta-agent/bounces': { folders: ['crds', 'mta-agent/domain'], packages: [] },
   'mta-agent/delivery': {

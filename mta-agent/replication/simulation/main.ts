@@ -1,0 +1,57 @@
+import { argv, exit, stdout } from 'node:process'
+import { performance } from 'node:perf_hooks'
+import { parseArgs } from 'node:util'
+import { runSeed } from './run.ts'
+
+/**
+ * `npm run simulate -- --seeds 100000 [--from N]`: runs seeds until one fails, then shows it. `--seed N` runs one, with `--trace` in full.
+ * Exit status 1: a property of README.md, section 1, did not hold.
+ */
+const { values } = parseArgs({
+  args: argv.slice(2),
+  options: {
+    seeds: { type: 'string', default: '2000' },
+    from: { type: 'string', default: '1' },
+    seed: { type: 'string' },
+    trace: { type: 'boolean', default: false },
+    all: { type: 'boolean', default: false },
+  },
+})
+
+const write = (line: string): void => void stdout.write(`${line}\n`)
+
+function parseCount(text: string): number {
+  const value = Number(text)
+  if (Number.isSafeInteger(value) && value > 0) return value
+  write(`a seed, and a number of seeds, must be a whole number that is at least 1, was ${text}`)
+  return exit(2)
+}
+
+exit(values.seed === undefined ? runMany(parseCount(values.from), parseCount(values.seeds)) : runOne(parseCount(values.seed)))
+
+function runOne(seed: number): number {
+  const outcome = runSeed(seed, values.trace ? write : undefined)
+  write(JSON.stringify(outcome))
+  return outcome.violation === undefined ? 0 : 1
+}
+
+function runMany(from: number, seeds: number): number {
+  const started = performance.now()
+  let failed = 0
+  const total = { steps: 0, lasted: 0, epochs: 0, submitted: 0, acknowledged: 0, delivered: 0, twice: 0 }
+  for (let seed = from; seed < from + seeds; seed++) {
+    const { violation, profile, counts, ...rest } = runSeed(seed)
+    for (const key of ['steps', 'lasted', 'epochs'] as const) total[key] += rest[key]
+    for (const key of ['submitted', 'acknowledged', 'delivered', 'twice'] as const) total[key] += counts[key]
+    if (violation === undefined) continue
+    failed += 1
+    write(`seed ${seed} (${profile}) fails: ${violation}`)
+    if (!values.all) {
+      runSeed(seed, write)
+      break
+    }
+  }
+  const seconds = ((performance.now() - started) / 1_000).toFixed(1)
+  write(`${failed === 0 ? `${seeds} seeds passed, the first was ${from},` : `${failed} failed`} in ${seconds} s: ${JSON.stringify(total)}`)
+  return failed === 0 ? 0 : 1
+}
