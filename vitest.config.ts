@@ -17,6 +17,9 @@ export default defineConfig({
             'test/{architecture,conversations,internet,cluster,builders,support}/**/*.test.ts',
           ],
           exclude: ['**/*.apiserver.test.ts'],
+          // For what hangs. How long a test takes says something about the machine, and nothing about what it asserts.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
