@@ -1,13 +1,11 @@
 import { formatQueueId, type QueueId } from '../domain/queue-id.ts'
-import { Batch } from './batch.ts'
+import type { ScheduleMove } from './batch.ts'
 import { decodeDeliveryRow, type DeliveryRow } from './delivery-row.ts'
-import { RoomMeter } from './disk-room.ts'
 import { deliveriesOf, expiredMessages, firstAcceptedAt } from './expired-messages.ts'
-import { GroupCommit, type CommitResult } from './group-commit.ts'
-import { deliveryKey, queueIdKey, readScheduleKey, scheduleKey, sequenceKey, type DeliveryName } from './keys.ts'
+import { deliveryKey, queueIdKey, readScheduleKey, scheduleKey, type DeliveryName } from './keys.ts'
 import type { LogQueueStore, StoredEntry, StoreOptions } from './log-queue.ts'
-import { decodeLogEntry, messageOf, readEntryHead, type LogEntry, type Mark } from './log-entry.ts'
-import { DEFAULT_LOG_KEEPING, planTrim } from './log-trimming.ts'
+import { decodeLogEntry, messageOf, type LogEntry, type Mark } from './log-entry.ts'
+import { LogWriter } from './log-writer.ts'
 import { decodeMessage, describeMessage, type MessageRecord } from './message-record.ts'
 import {
   QueueFull,
@@ -21,8 +19,8 @@ import {
 } from './queue-store.ts'
 import { CorruptRecord } from './record.ts'
 import { Schedule } from './schedule.ts'
-import { currentOf, decodePosition, POSITION_KEY, type StoreIdentity, type StorePosition } from './store-meta.ts'
-import { NoSpace, type Range, type Tables } from './tables.ts'
+import type { StoreIdentity, StorePosition } from './store-meta.ts'
+import type { Range, Tables } from './tables.ts'
 import { checkContent, openVerified, scrubMessages, type OpenedStore, type ScrubOptions, type ScrubResult } from './verify-store.ts'
 
 /**
@@ -31,16 +29,6 @@ import { checkContent, openVerified, scrubMessages, type OpenedStore, type Scrub
  */
 
 const READ_LOG_BYTES = 8 * 2 ** 20
-
-type Change = {
-  readonly sizeBytes: number
-  /** Marks wait until the disk has room; nothing else can. */
-  readonly whenFull: 'wait' | 'refuse'
-  /** Throws where it does not fit; the others of the batch are not concerned. */
-  readonly addTo: (batch: Batch) => void
-  readonly done: () => void
-  readonly failed: (error: unknown) => void
-}
 
 type Taken = { readonly key: Buffer; settling: boolean }
 
@@ -54,33 +42,31 @@ class TableQueueStore implements LogQueueStore {
   readonly #options: StoreOptions
   readonly #identity: StoreIdentity
   readonly #schedule: Schedule
-  readonly #room: RoomMeter
-  readonly #commits = new GroupCommit<Change>((changes) => this.#commit(changes))
+  readonly #writer: LogWriter
   /** By queue id and destination: what was given out and is not settled. */
   readonly #taken = new Map<string, Taken>()
-  #position: StorePosition
-  #firstSequence: number
   #onDue: () => void = () => {}
 
   constructor(tables: Tables, options: StoreOptions, opened: OpenedStore) {
     this.#tables = tables
     this.#options = options
     this.#identity = opened.identity
-    this.#position = opened.position
-    this.#firstSequence = opened.firstSequence
     const reader = {
       has: (key: Buffer) => tables.get('schedule', key) !== undefined,
       keys: (range: Range) => tables.keys('schedule', range),
     }
     this.#schedule = new Schedule(reader, opened.lanes)
-    this.#room = new RoomMeter(options.measureSpace, options.reserveBytes)
+    this.#writer = new LogWriter(tables, options, opened, {
+      moved: (moves) => this.#follow(moves),
+      due: () => this.#onDue(),
+    })
   }
 
   async append(message: NewMessage): Promise<QueueId> {
     const described = describeMessage(message)
     if (this.room(described.sizeBytes) === 'full') throw new QueueFull(`no room for ${described.sizeBytes} bytes`)
     let queueId: QueueId | undefined
-    await this.#change({
+    await this.#writer.change({
       sizeBytes: described.sizeBytes,
       whenFull: 'refuse',
       addTo: (batch) => {
@@ -94,7 +80,7 @@ class TableQueueStore implements LogQueueStore {
 
   takeDue(now: Millis, limit: number, room?: DestinationRoom): readonly Delivery[] {
     // Whoever delivered now could not write it down, and would deliver again after a crash.
-    if (this.#commits.isStuck()) return []
+    if (this.#writer.isStuck()) return []
     return this.#orBroken(() =>
       this.#schedule.takeDue(now, limit, room).flatMap((key) => {
         const slot = readScheduleKey(key)
@@ -115,7 +101,7 @@ class TableQueueStore implements LogQueueStore {
   }
 
   takeExpired(acceptedBefore: Millis, limit: number): readonly Delivery[] {
-    return this.#commits.isStuck() ? [] : this.#orBroken(() => this.#takeExpired(acceptedBefore, limit))
+    return this.#writer.isStuck() ? [] : this.#orBroken(() => this.#takeExpired(acceptedBefore, limit))
   }
 
   #takeExpired(acceptedBefore: Millis, limit: number): readonly Delivery[] {
@@ -138,7 +124,7 @@ class TableQueueStore implements LogQueueStore {
     try {
       return read()
     } catch (error) {
-      if (error instanceof CorruptRecord) this.#broken(error, [])
+      if (error instanceof CorruptRecord) this.#writer.broken(error)
       throw error
     }
   }
@@ -174,7 +160,7 @@ class TableQueueStore implements LogQueueStore {
     const mark: Mark = { queueId, destination, at, outcomes, ...(nextAttemptAt !== undefined && { nextAttemptAt }) }
     taken.settling = true
     try {
-      await this.#change({
+      await this.#writer.change({
         sizeBytes: described?.sizeBytes ?? 0,
         whenFull: 'wait',
         addTo: (batch) => {
@@ -193,7 +179,7 @@ class TableQueueStore implements LogQueueStore {
   }
 
   stopWaiting(): void {
-    this.#commits.stopWaiting()
+    this.#writer.stopWaiting()
   }
 
   #requireTaken(delivery: DeliveryName): Taken {
@@ -222,11 +208,11 @@ class TableQueueStore implements LogQueueStore {
 
   totals(): QueueTotals {
     const oldestAcceptedAt = firstAcceptedAt(this.#tables)
-    return { ...this.#position.totals, ...(oldestAcceptedAt !== undefined && { oldestAcceptedAt }) }
+    return { ...this.#writer.position().totals, ...(oldestAcceptedAt !== undefined && { oldestAcceptedAt }) }
   }
 
   room(sizeBytes: number): 'room' | 'full' {
-    return this.#commits.isStuck() ? 'full' : this.#room.judge(sizeBytes)
+    return this.#writer.room(sizeBytes)
   }
 
   identity(): StoreIdentity {
@@ -234,37 +220,31 @@ class TableQueueStore implements LogQueueStore {
   }
 
   lastSequence(): number {
-    return currentOf(this.#position).sequence
+    return this.#writer.lastSequence()
   }
 
   firstSequence(): number {
-    return this.#firstSequence
+    return this.#writer.firstSequence()
   }
 
   epochs(): StorePosition['epochs'] {
-    return this.#position.epochs
+    return this.#writer.position().epochs
   }
 
   readLog(fromSequence: number, limit: number): readonly StoredEntry[] {
-    if (fromSequence < this.#firstSequence)
-      throw new RangeError(`the log must be read from ${this.#firstSequence} on, was from ${fromSequence}`)
+    const first = this.#writer.firstSequence()
+    if (fromSequence < first) throw new RangeError(`the log must be read from ${first} on, was from ${fromSequence}`)
     const end = Math.min(fromSequence + limit, this.lastSequence() + 1)
     const entries: StoredEntry[] = []
     let bytes = 0
     for (let sequence = fromSequence; sequence < end && bytes < READ_LOG_BYTES; sequence++) {
-      const record = this.#readEntry(sequence)
+      const record = this.#writer.readEntry(sequence)
       const entry = decodeLogEntry(record, `log ${sequence}`)
       const content = messageOf(entry) && this.#tables.get('bodies', queueIdKey(formatQueueId(entry)))
       entries.push({ sequence, record, ...(content && { content }) })
       bytes += record.length + (content?.length ?? 0)
     }
     return entries
-  }
-
-  #readEntry(sequence: number): Buffer {
-    const record = this.#tables.get('log', sequenceKey(sequence))
-    if (!record) throw new CorruptRecord(`log ${sequence}`, 'there', 'missing')
-    return record
   }
 
   async applyEntries(entries: readonly StoredEntry[]): Promise<void> {
@@ -279,7 +259,7 @@ class TableQueueStore implements LogQueueStore {
     const message = messageOf(entry)
     if (message && content) checkContent(content, message, `${where}, its content`)
     if (!message && content) throw new RangeError(`${where}: content must come with a message, was without`)
-    await this.#change({
+    await this.#writer.change({
       sizeBytes: record.length + (content?.length ?? 0),
       whenFull: 'refuse',
       addTo: (batch) => batch.add(entry, content, record),
@@ -290,93 +270,11 @@ class TableQueueStore implements LogQueueStore {
     return scrubMessages(this.#tables, signal, options)
   }
 
-  async #change(change: Pick<Change, 'sizeBytes' | 'whenFull' | 'addTo'> & { readonly done?: () => void }): Promise<void> {
-    const { sizeBytes } = change
-    this.#room.promised(sizeBytes)
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.#commits.push({
-      sizeBytes,
-      whenFull: change.whenFull,
-      addTo: change.addTo,
-      done: () => {
-        this.#room.committed(sizeBytes)
-        change.done?.()
-        resolve()
-      },
-      failed: (error) => {
-        this.#room.refused(sizeBytes)
-        reject(error)
-      },
-    })
-    return promise
-  }
-
-  async #commit(changes: readonly Change[]): Promise<CommitResult<Change>> {
-    const batch = new Batch(this.#tables, this.#position)
-    const added = changes.filter((change) => succeeds(() => change.addTo(batch), change.failed))
-    if (added.length === 0) return { again: [] }
-    let firstSequence = this.#firstSequence
-    try {
-      firstSequence = this.#trim(batch, added.length)
-      await this.#tables.commit(batch.writes())
-    } catch (error) {
-      return this.#commitFailed(error, batch, added)
-    }
-    this.#position = batch.position()
-    this.#firstSequence = firstSequence
-    for (const { key, to } of batch.moves()) {
+  #follow(moves: readonly ScheduleMove[]): void {
+    for (const { key, to } of moves) {
       if (to === 'in') this.#schedule.add(key)
       else this.#schedule.remove(key)
     }
-    for (const change of added) change.done()
-    const woken = batch.moves().some(({ to }) => to === 'in') || this.#commits.isStuck()
-    return { again: [], ...(woken && { wake: this.#onDue }) }
-  }
-
-  /** Twice what is added, so that the log shrinks to its bound also after a time in which it was longer. */
-  #trim(batch: Batch, added: number): number {
-    const firstSequence = planTrim({
-      keeping: this.#options.logKeeping ?? DEFAULT_LOG_KEEPING,
-      first: this.#firstSequence,
-      last: this.lastSequence(),
-      now: this.#now(),
-      writtenAt: (sequence) => readEntryHead(this.#readEntry(sequence), `log ${sequence}`).at,
-      atMost: 2 * added,
-    })
-    batch.trim(this.#firstSequence, firstSequence)
-    return firstSequence
-  }
-
-  /** A full disk is a state that passes; anything else ends the store. In both cases nothing of the batch may be there. */
-  #commitFailed(error: unknown, batch: Batch, added: readonly Change[]): CommitResult<Change> {
-    if (!this.#isUnchanged() || !this.#isDiskFull(error, batch)) return this.#broken(error, added)
-    for (const change of added) {
-      if (change.whenFull === 'refuse') change.failed(new QueueFull('the disk became full', { cause: error }))
-    }
-    return { again: added.filter((change) => change.whenFull === 'wait') }
-  }
-
-  #isUnchanged(): boolean {
-    try {
-      const record = this.#tables.get('meta', POSITION_KEY)
-      return record !== undefined && currentOf(decodePosition(record)).sequence === this.lastSequence()
-    } catch {
-      // An engine that cannot be read after a failed write is broken; the error that is reported is that of the write.
-      return false
-    }
-  }
-
-  /** lmdb reports a short write as EIO, so the error alone does not tell. */
-  #isDiskFull(error: unknown, batch: Batch): boolean {
-    return error instanceof NoSpace || this.#room.measure().freeBytes < 2 * batch.sizeBytes() + NEARLY_NOTHING_BYTES
-  }
-
-  #broken(error: unknown, added: readonly Change[]): CommitResult<Change> {
-    const broken = new Error(`the queue is broken: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
-    for (const change of added) change.failed(broken)
-    this.#commits.stop(broken)
-    this.#options.onBroken(broken)
-    return { again: [] }
   }
 
   #now(): Millis {
@@ -385,20 +283,8 @@ class TableQueueStore implements LogQueueStore {
 
   /** Waits for what was begun, then closes the tables. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#commits.close()
+    await this.#writer.close()
     await this.#tables[Symbol.asyncDispose]()
-  }
-}
-
-const NEARLY_NOTHING_BYTES = 2 ** 20
-
-function succeeds(action: () => void, failed: (error: unknown) => void): boolean {
-  try {
-    action()
-    return true
-  } catch (error) {
-    failed(error)
-    return false
   }
 }
 

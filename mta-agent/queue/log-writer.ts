@@ -1,0 +1,195 @@
+import { Batch, type ScheduleMove } from './batch.ts'
+import { RoomMeter } from './disk-room.ts'
+import { GroupCommit, type CommitResult } from './group-commit.ts'
+import { sequenceKey } from './keys.ts'
+import { readEntryHead } from './log-entry.ts'
+import type { StoreOptions } from './log-queue.ts'
+import { DEFAULT_LOG_KEEPING, planTrim } from './log-trimming.ts'
+import { QueueFull } from './queue-store.ts'
+import { CorruptRecord } from './record.ts'
+import { currentOf, decodePosition, POSITION_KEY, type StorePosition } from './store-meta.ts'
+import { NoSpace, type Tables } from './tables.ts'
+
+/**
+ * The writing side of the log: changes in, one durable transaction at a time out. What must never happen: a promise resolves before its
+ * change is durable; a change is in the tables and not in the log, or the other way round; a commit that failed is taken for done.
+ */
+
+type Change = {
+  readonly sizeBytes: number
+  /** Marks wait until the disk has room; nothing else can. */
+  readonly whenFull: 'wait' | 'refuse'
+  /** Throws where it does not fit; the others of the batch are not concerned. */
+  readonly addTo: (batch: Batch) => void
+  readonly done: () => void
+  readonly failed: (error: unknown) => void
+}
+
+export type NewChange = Pick<Change, 'sizeBytes' | 'whenFull' | 'addTo'> & { readonly done?: () => void }
+
+/** Told of each commit: first what moved in the schedule, then, when all its changes know that they are done, that something may be due. */
+export type Committed = { readonly moved: (moves: readonly ScheduleMove[]) => void; readonly due: () => void }
+
+export class LogWriter {
+  readonly #tables: Tables
+  readonly #options: StoreOptions
+  readonly #room: RoomMeter
+  readonly #committed: Committed
+  readonly #commits = new GroupCommit<Change>((changes) => this.#commit(changes))
+  #position: StorePosition
+  #firstSequence: number
+
+  constructor(
+    tables: Tables,
+    options: StoreOptions,
+    at: { readonly position: StorePosition; readonly firstSequence: number },
+    committed: Committed,
+  ) {
+    this.#tables = tables
+    this.#options = options
+    this.#room = new RoomMeter(options.measureSpace, options.reserveBytes)
+    this.#committed = committed
+    this.#position = at.position
+    this.#firstSequence = at.firstSequence
+  }
+
+  position(): StorePosition {
+    return this.#position
+  }
+
+  firstSequence(): number {
+    return this.#firstSequence
+  }
+
+  lastSequence(): number {
+    return currentOf(this.#position).sequence
+  }
+
+  room(sizeBytes: number): 'room' | 'full' {
+    return this.isStuck() ? 'full' : this.#room.judge(sizeBytes)
+  }
+
+  /** Nothing gets through: changes wait for the disk to have room, or the end has come. */
+  isStuck(): boolean {
+    return this.#commits.isStuck()
+  }
+
+  /** Resolves when the change is durable; rejects when nothing of it will ever be seen. */
+  async change(change: NewChange): Promise<void> {
+    const { sizeBytes } = change
+    this.#room.promised(sizeBytes)
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#commits.push({
+      sizeBytes,
+      whenFull: change.whenFull,
+      addTo: change.addTo,
+      done: () => {
+        this.#room.committed(sizeBytes)
+        change.done?.()
+        resolve()
+      },
+      failed: (error) => {
+        this.#room.refused(sizeBytes)
+        reject(error)
+      },
+    })
+    return promise
+  }
+
+  readEntry(sequence: number): Buffer {
+    const record = this.#tables.get('log', sequenceKey(sequence))
+    if (!record) throw new CorruptRecord(`log ${sequence}`, 'there', 'missing')
+    return record
+  }
+
+  async #commit(changes: readonly Change[]): Promise<CommitResult<Change>> {
+    const batch = new Batch(this.#tables, this.#position)
+    const added = changes.filter((change) => succeeds(() => change.addTo(batch), change.failed))
+    if (added.length === 0) return { again: [] }
+    let firstSequence = this.#firstSequence
+    try {
+      firstSequence = this.#trim(batch, added.length)
+      await this.#tables.commit(batch.writes())
+    } catch (error) {
+      return this.#commitFailed(error, batch, added)
+    }
+    this.#position = batch.position()
+    this.#firstSequence = firstSequence
+    this.#committed.moved(batch.moves())
+    for (const change of added) change.done()
+    const woken = batch.moves().some(({ to }) => to === 'in') || this.#commits.isStuck()
+    return { again: [], ...(woken && { wake: this.#committed.due }) }
+  }
+
+  /** Twice what is added, so that the log shrinks to its bound also after a time in which it was longer. */
+  #trim(batch: Batch, added: number): number {
+    const firstSequence = planTrim({
+      keeping: this.#options.logKeeping ?? DEFAULT_LOG_KEEPING,
+      first: this.#firstSequence,
+      last: this.lastSequence(),
+      now: Math.floor(this.#options.clock()),
+      writtenAt: (sequence) => readEntryHead(this.readEntry(sequence), `log ${sequence}`).at,
+      atMost: 2 * added,
+    })
+    batch.trim(this.#firstSequence, firstSequence)
+    return firstSequence
+  }
+
+  /** A full disk is a state that passes; anything else ends the store. In both cases nothing of the batch may be there. */
+  #commitFailed(error: unknown, batch: Batch, added: readonly Change[]): CommitResult<Change> {
+    if (!this.#isUnchanged() || !this.#isDiskFull(error, batch)) return this.#broken(error, added)
+    for (const change of added) {
+      if (change.whenFull === 'refuse') change.failed(new QueueFull('the disk became full', { cause: error }))
+    }
+    return { again: added.filter((change) => change.whenFull === 'wait') }
+  }
+
+  #isUnchanged(): boolean {
+    try {
+      const record = this.#tables.get('meta', POSITION_KEY)
+      return record !== undefined && currentOf(decodePosition(record)).sequence === this.lastSequence()
+    } catch {
+      // An engine that cannot be read after a failed write is broken; the error that is reported is that of the write.
+      return false
+    }
+  }
+
+  /** lmdb reports a short write as EIO, so the error alone does not tell. */
+  #isDiskFull(error: unknown, batch: Batch): boolean {
+    return error instanceof NoSpace || this.#room.measure().freeBytes < 2 * batch.sizeBytes() + NEARLY_NOTHING_BYTES
+  }
+
+  /** Ends the store: nothing that is asked of it from now on can be kept. */
+  broken(error: unknown): void {
+    this.#broken(error, [])
+  }
+
+  #broken(error: unknown, added: readonly Change[]): CommitResult<Change> {
+    const broken = new Error(`the queue is broken: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    for (const change of added) change.failed(broken)
+    this.#commits.stop(broken)
+    this.#options.onBroken(broken)
+    return { again: [] }
+  }
+
+  stopWaiting(): void {
+    this.#commits.stopWaiting()
+  }
+
+  /** Waits for what was begun; what comes later fails. */
+  close(): Promise<void> {
+    return this.#commits.close()
+  }
+}
+
+const NEARLY_NOTHING_BYTES = 2 ** 20
+
+function succeeds(action: () => void, failed: (error: unknown) => void): boolean {
+  try {
+    action()
+    return true
+  } catch (error) {
+    failed(error)
+    return false
+  }
+}
