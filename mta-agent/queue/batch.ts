@@ -1,11 +1,21 @@
 import { sequenceKey } from './keys.ts'
 import { encodeLogEntry, type LogEntry } from './log-entry.ts'
-import { planEntry, type StateView } from './plan-entry.ts'
+import { type EntryPlan, planEntry, type StateView } from './plan-entry.ts'
 import { plus } from './queue-totals.ts'
-import { advance, currentOf, encodePosition, POSITION_KEY, type StorePosition } from './store-meta.ts'
+import { CorruptRecord } from './record.ts'
+import { advance, currentOf, cutPosition, encodePosition, POSITION_KEY, type StorePosition } from './store-meta.ts'
 import type { Table, Write } from './tables.ts'
+import { decodeUndo, encodeUndo, type Undo } from './undo.ts'
 
 export type ScheduleMove = { readonly key: Buffer; readonly to: 'in' | 'out' }
+
+export type BatchOptions = {
+  readonly position: StorePosition
+  /** The epoch that new entries are of, when it is not that of the last one. */
+  readonly epoch?: number
+  /** Entries can be taken back until `forget`. */
+  readonly keepsUndo?: boolean
+}
 
 /**
  * Entries that will be committed together, and all that they change. Entries see the state that those before them leave. What a batch
@@ -13,15 +23,18 @@ export type ScheduleMove = { readonly key: Buffer; readonly to: 'in' | 'out' }
  */
 export class Batch implements StateView {
   readonly #state: StateView
+  readonly #options: BatchOptions
   readonly #overlay = new Map<string, Buffer | undefined>()
   readonly #writes: Write[] = []
   readonly #moves: ScheduleMove[] = []
   #position: StorePosition
   #bytes = 0
+  #entries = 0
 
-  constructor(state: StateView, position: StorePosition) {
+  constructor(state: StateView, options: BatchOptions) {
     this.#state = state
-    this.#position = position
+    this.#options = options
+    this.#position = options.position
   }
 
   get(table: Table, key: Buffer): Buffer | undefined {
@@ -32,11 +45,61 @@ export class Batch implements StateView {
   /** `record`: the entry as it came from another copy; it is kept byte for byte. */
   add(entry: LogEntry, content: Buffer | undefined, record = encodeLogEntry(entry)): void {
     const plan = planEntry(entry, content, this)
-    this.#position = advance(this.#position, entry, plus(this.#position.totals, plan.totals))
-    this.#write({ table: 'log', key: sequenceKey(entry.sequence), value: record })
-    for (const write of plan.writes) this.#write(write)
-    for (const key of plan.unscheduled) this.#moves.push({ key, to: 'out' })
-    for (const key of plan.scheduled) this.#moves.push({ key, to: 'in' })
+    const position = advance(this.#position, entry, plus(this.#position.totals, plan.totals))
+    const key = sequenceKey(entry.sequence)
+    const undo = this.#options.keepsUndo === true ? this.#planUndo(plan) : undefined
+    this.#position = position
+    this.#entries++
+    this.write({ table: 'log', key, value: record })
+    if (undo) this.write({ table: 'undo', key, value: encodeUndo(undo) })
+    for (const write of plan.writes) if (!undo || !isFreeing(write)) this.write(write)
+    for (const slot of plan.unscheduled) this.#moves.push({ key: slot, to: 'out' })
+    for (const slot of plan.scheduled) this.#moves.push({ key: slot, to: 'in' })
+  }
+
+  #planUndo(plan: EntryPlan): Undo {
+    return {
+      totals: this.#position.totals,
+      restores: plan.writes.filter((write) => !isFreeing(write)).map(({ table, key }) => this.#asItIs(table, key)),
+      frees: plan.writes.filter(isFreeing).map(({ key }) => key),
+    }
+  }
+
+  /** A content is written once for each message, so before it there was none; and it is never read back for this. */
+  #asItIs(table: Table, key: Buffer): Write {
+    const value = table === 'bodies' ? undefined : this.get(table, key)
+    return value === undefined ? { table, key } : { table, key, value }
+  }
+
+  /** Takes back all entries after `parting`, the last one first. Throws CorruptRecord where one cannot be. Alone in its batch. */
+  cut(parting: number): void {
+    if (this.#entries > 0) throw new Error(`the log must be cut in a batch of its own, was with ${this.#entries} entries`)
+    const { sequence: last } = currentOf(this.#position)
+    for (let sequence = last; sequence > parting; sequence--) {
+      const key = sequenceKey(sequence)
+      const record = this.#state.get('undo', key)
+      if (!record) throw new CorruptRecord(`undo ${sequence}`, 'there, as the entry is not committed', 'missing')
+      const undo = decodeUndo(record, `undo ${sequence}`)
+      for (const write of undo.restores.toReversed()) {
+        this.write(write)
+        if (write.table === 'schedule') this.#moves.push({ key: write.key, to: write.value === undefined ? 'out' : 'in' })
+      }
+      this.write({ table: 'log', key })
+      this.write({ table: 'undo', key })
+      this.#position = { ...this.#position, totals: undo.totals }
+    }
+    this.#position = cutPosition(this.#position, parting)
+  }
+
+  /** The entries from `first` up to `end`, exclusive, are committed: what they finish may go. */
+  forget(first: number, end: number): void {
+    for (let sequence = first; sequence < end; sequence++) {
+      const key = sequenceKey(sequence)
+      const record = this.get('undo', key)
+      if (!record) throw new CorruptRecord(`undo ${sequence}`, 'there until it is forgotten', 'missing')
+      for (const body of decodeUndo(record, `undo ${sequence}`).frees) this.write({ table: 'bodies', key: body })
+      this.write({ table: 'undo', key })
+    }
   }
 
   /** Removes the entries from `first` up to `end`, exclusive. */
@@ -44,9 +107,11 @@ export class Batch implements StateView {
     for (let sequence = first; sequence < end; sequence++) this.#writes.push({ table: 'log', key: sequenceKey(sequence) })
   }
 
-  #write(write: Write): void {
-    // Only these two are read while a batch is made; the rest would keep every body twice in a map.
-    if (write.table === 'deliveries' || write.table === 'remaining') this.#overlay.set(nameOf(write.table, write.key), write.value)
+  write(write: Write): void {
+    // Only these are read while a batch is made; the rest would keep every body twice in a map.
+    const isRead =
+      write.table === 'deliveries' || write.table === 'remaining' || (this.#options.keepsUndo === true && !LARGE.has(write.table))
+    if (isRead) this.#overlay.set(nameOf(write.table, write.key), write.value)
     this.#writes.push(write)
     this.#bytes += write.value?.length ?? 0
   }
@@ -54,7 +119,7 @@ export class Batch implements StateView {
   /** Where the next entry goes. */
   next(): { readonly epoch: number; readonly sequence: number } {
     const { epoch, sequence } = currentOf(this.#position)
-    return { epoch, sequence: sequence + 1 }
+    return { epoch: Math.max(epoch, this.#options.epoch ?? 0), sequence: sequence + 1 }
   }
 
   position(): StorePosition {
@@ -74,5 +139,8 @@ export class Batch implements StateView {
     return [...this.#writes, { table: 'meta', key: POSITION_KEY, value: encodePosition(this.#position) }]
   }
 }
+
+const LARGE: ReadonlySet<Table> = new Set(['bodies', 'log'])
+const isFreeing = (write: Write): boolean => write.table === 'bodies' && write.value === undefined
 
 const nameOf = (table: Table, key: Buffer): string => `${table} ${key.toString('latin1')}`

@@ -1,10 +1,13 @@
+import type { EpochTable } from '../domain/epoch-table.ts'
 import { formatQueueId, type QueueId } from '../domain/queue-id.ts'
 import type { ScheduleMove } from './batch.ts'
 import { decodeDeliveryRow, type DeliveryRow } from './delivery-row.ts'
 import { deliveriesOf, expiredMessages, firstAcceptedAt } from './expired-messages.ts'
 import { deliveryKey, queueIdKey, readScheduleKey, scheduleKey, type DeliveryName } from './keys.ts'
-import type { LogQueueStore, StoredEntry, StoreOptions } from './log-queue.ts'
-import { decodeLogEntry, messageOf, type LogEntry, type Mark } from './log-entry.ts'
+import { type LogQueueStore, NotLeading, type StoredEntry, type StoreOptions } from './log-queue.ts'
+import { applyEntries, readLog } from './log-entries.ts'
+import type { LogEntry, Mark } from './log-entry.ts'
+import { LogEpochs } from './log-epochs.ts'
 import { LogWriter } from './log-writer.ts'
 import { decodeMessage, describeMessage, type MessageRecord } from './message-record.ts'
 import {
@@ -19,16 +22,15 @@ import {
 } from './queue-store.ts'
 import { CorruptRecord } from './record.ts'
 import { Schedule } from './schedule.ts'
-import type { StoreIdentity, StorePosition } from './store-meta.ts'
+import type { StoreIdentity } from './store-meta.ts'
 import type { Range, Tables } from './tables.ts'
+import { Uncommitted } from './uncommitted.ts'
 import { checkContent, openVerified, scrubMessages, type OpenedStore, type ScrubOptions, type ScrubResult } from './verify-store.ts'
 
 /**
  * The queue over tables: port `QueueStore`, and the log that standbys will follow. What must never happen: a promise resolves before its
  * change is durable; a change is in the tables and not in the log, or the other way round; a commit that failed is taken for done.
  */
-
-const READ_LOG_BYTES = 8 * 2 ** 20
 
 type Taken = { readonly key: Buffer; settling: boolean }
 
@@ -40,17 +42,21 @@ export async function openQueueStore(tables: Tables, options: StoreOptions): Pro
 class TableQueueStore implements LogQueueStore {
   readonly #tables: Tables
   readonly #options: StoreOptions
-  readonly #identity: StoreIdentity
+  readonly #epochs: LogEpochs
+  readonly #uncommitted: Uncommitted
+  readonly #synced = new Set<(lastSequence: number) => void>()
   readonly #schedule: Schedule
   readonly #writer: LogWriter
   /** By queue id and destination: what was given out and is not settled. */
   readonly #taken = new Map<string, Taken>()
   #onDue: () => void = () => {}
+  #leads: boolean
 
   constructor(tables: Tables, options: StoreOptions, opened: OpenedStore) {
     this.#tables = tables
     this.#options = options
-    this.#identity = opened.identity
+    this.#leads = options.replicated !== true
+    this.#uncommitted = new Uncommitted(options.replicated === true ? opened.firstUndo - 1 : Infinity)
     const reader = {
       has: (key: Buffer) => tables.get('schedule', key) !== undefined,
       keys: (range: Range) => tables.keys('schedule', range),
@@ -60,16 +66,19 @@ class TableQueueStore implements LogQueueStore {
       moved: (moves) => this.#follow(moves),
       due: () => this.#onDue(),
     })
+    this.#epochs = new LogEpochs(tables, this.#writer, opened.identity)
   }
 
   async append(message: NewMessage): Promise<QueueId> {
     const described = describeMessage(message)
+    this.#requireLeading()
     if (this.room(described.sizeBytes) === 'full') throw new QueueFull(`no room for ${described.sizeBytes} bytes`)
     let queueId: QueueId | undefined
     await this.#writer.change({
       sizeBytes: described.sizeBytes,
       whenFull: 'refuse',
       addTo: (batch) => {
+        this.#requireLeading()
         const entry = { ...batch.next(), at: this.#now(), kind: 'stored', message: described } as const
         batch.add(entry, message.content)
         queueId = formatQueueId(entry)
@@ -80,13 +89,17 @@ class TableQueueStore implements LogQueueStore {
 
   takeDue(now: Millis, limit: number, room?: DestinationRoom): readonly Delivery[] {
     // Whoever delivered now could not write it down, and would deliver again after a crash.
-    if (this.#writer.isStuck()) return []
+    if (this.#writer.isStuck() || !this.#leads) return []
     return this.#orBroken(() =>
       this.#schedule.takeDue(now, limit, room).flatMap((key) => {
         const slot = readScheduleKey(key)
         if (this.#taken.has(nameOf(slot))) {
           // The next row of a delivery whose settling is on the disk, of which the news has yet to come: given now, it would be given twice.
           this.#schedule.release(key)
+          return []
+        }
+        if (!this.#uncommitted.covers(slot.queueId)) {
+          this.#uncommitted.hold(key, slot.queueId)
           return []
         }
         const row = this.#readRow(slot)
@@ -101,12 +114,13 @@ class TableQueueStore implements LogQueueStore {
   }
 
   takeExpired(acceptedBefore: Millis, limit: number): readonly Delivery[] {
-    return this.#writer.isStuck() ? [] : this.#orBroken(() => this.#takeExpired(acceptedBefore, limit))
+    return this.#writer.isStuck() || !this.#leads ? [] : this.#orBroken(() => this.#takeExpired(acceptedBefore, limit))
   }
 
   #takeExpired(acceptedBefore: Millis, limit: number): readonly Delivery[] {
     const taken: Delivery[] = []
     for (const queueId of expiredMessages(this.#tables, acceptedBefore)) {
+      if (!this.#uncommitted.covers(queueId)) continue
       for (const name of deliveriesOf(this.#tables, queueId)) {
         if (taken.length === limit) return taken
         // Also while it is being settled: the row may be of after that already.
@@ -146,14 +160,15 @@ class TableQueueStore implements LogQueueStore {
   }
 
   release(deliveries: readonly Delivery[]): void {
+    // They were given back when the lead was lost.
+    if (!this.#leads) return
     for (const delivery of deliveries) {
-      const { key } = this.#requireTaken(delivery)
-      this.#taken.delete(nameOf(delivery))
-      this.#schedule.release(key)
+      this.#giveBack(delivery, this.#requireTaken(delivery).key)
     }
   }
 
   async settle(result: DeliveryResult, report?: NewMessage): Promise<void> {
+    this.#requireLeading()
     const taken = this.#requireTaken(result)
     const described = report && describeMessage(report)
     const { queueId, destination, at, outcomes, nextAttemptAt } = result
@@ -164,6 +179,7 @@ class TableQueueStore implements LogQueueStore {
         sizeBytes: described?.sizeBytes ?? 0,
         whenFull: 'wait',
         addTo: (batch) => {
+          this.#requireLeading()
           const entry: LogEntry = { ...batch.next(), at: this.#now(), kind: 'settled', mark, ...(described && { report: described }) }
           batch.add(entry, report?.content)
         },
@@ -173,9 +189,17 @@ class TableQueueStore implements LogQueueStore {
           if (this.#schedule.isTaken(taken.key)) this.#schedule.release(taken.key)
         },
       })
+    } catch (error) {
+      if (error instanceof NotLeading) this.#giveBack(result, taken.key)
+      throw error
     } finally {
       taken.settling = false
     }
+  }
+
+  #giveBack(delivery: DeliveryName, key: Buffer): void {
+    this.#taken.delete(nameOf(delivery))
+    this.#schedule.release(key)
   }
 
   stopWaiting(): void {
@@ -215,8 +239,12 @@ class TableQueueStore implements LogQueueStore {
     return this.#writer.room(sizeBytes)
   }
 
+  #requireLeading(): void {
+    if (!this.#leads) throw new NotLeading('this copy of the queue must lead to be changed, but follows')
+  }
+
   identity(): StoreIdentity {
-    return this.#identity
+    return this.#epochs.identity()
   }
 
   lastSequence(): number {
@@ -227,43 +255,72 @@ class TableQueueStore implements LogQueueStore {
     return this.#writer.firstSequence()
   }
 
-  epochs(): StorePosition['epochs'] {
-    return this.#writer.position().epochs
+  epochTable(): EpochTable {
+    return this.#epochs.table()
+  }
+
+  cutsTo(): number {
+    return this.#writer.cutsTo()
+  }
+
+  isComplete(): boolean {
+    return true
+  }
+
+  onSynced(listener: (lastSequence: number) => void): () => void {
+    this.#synced.add(listener)
+    return () => this.#synced.delete(listener)
+  }
+
+  setCommitted(sequence: number): void {
+    this.#writer.setCommitted(sequence)
+    const due = this.#uncommitted.raise(this.#writer.committed())
+    for (const key of due) this.#schedule.release(key)
+    if (due.length > 0) this.#onDue()
+  }
+
+  storeSeen(epoch: number): Promise<void> {
+    return this.#epochs.storeSeen(epoch)
+  }
+
+  async beginEpoch(epoch: number): Promise<void> {
+    if (this.#options.replicated !== true) throw new Error('the store must be replicated to lead an epoch, was not')
+    await this.#epochs.begin(epoch)
+    this.#leads = true
+    this.#onDue()
+  }
+
+  stopLeading(): void {
+    if (this.#options.replicated !== true) throw new Error('the store must be replicated to lead no more, was not')
+    this.#leads = false
+    for (const key of this.#uncommitted.clear()) this.#schedule.release(key)
+    for (const [name, { key, settling }] of this.#taken) {
+      if (settling) continue
+      this.#taken.delete(name)
+      this.#schedule.release(key)
+    }
+  }
+
+  async joinEpoch(join: Parameters<LogQueueStore['joinEpoch']>[0]): Promise<void> {
+    if (this.#leads) throw new Error(`the store must not lead to follow epoch ${join.epoch}, but does`)
+    await this.#epochs.join(join)
+  }
+
+  quickClaimAt(): Millis {
+    return this.identity().quickClaimAt ?? 0
+  }
+
+  noteQuickClaim(wall: Millis): Promise<void> {
+    return this.#epochs.noteQuickClaim(wall)
   }
 
   readLog(fromSequence: number, limit: number): readonly StoredEntry[] {
-    const first = this.#writer.firstSequence()
-    if (fromSequence < first) throw new RangeError(`the log must be read from ${first} on, was from ${fromSequence}`)
-    const end = Math.min(fromSequence + limit, this.lastSequence() + 1)
-    const entries: StoredEntry[] = []
-    let bytes = 0
-    for (let sequence = fromSequence; sequence < end && bytes < READ_LOG_BYTES; sequence++) {
-      const record = this.#writer.readEntry(sequence)
-      const entry = decodeLogEntry(record, `log ${sequence}`)
-      const content = messageOf(entry) && this.#tables.get('bodies', queueIdKey(formatQueueId(entry)))
-      entries.push({ sequence, record, ...(content && { content }) })
-      bytes += record.length + (content?.length ?? 0)
-    }
-    return entries
+    return readLog(this.#tables, this.#writer, fromSequence, limit)
   }
 
   async applyEntries(entries: readonly StoredEntry[]): Promise<void> {
-    const applied = await Promise.allSettled(entries.map((entry) => this.#apply(entry)))
-    const failed = applied.find((result) => result.status === 'rejected')
-    if (failed) throw failed.reason
-  }
-
-  async #apply({ sequence, record, content }: StoredEntry): Promise<void> {
-    const where = `entry ${sequence}`
-    const entry = decodeLogEntry(record, where)
-    const message = messageOf(entry)
-    if (message && content) checkContent(content, message, `${where}, its content`)
-    if (!message && content) throw new RangeError(`${where}: content must come with a message, was without`)
-    await this.#writer.change({
-      sizeBytes: record.length + (content?.length ?? 0),
-      whenFull: 'refuse',
-      addTo: (batch) => batch.add(entry, content, record),
-    })
+    if (this.#options.replicated === true && this.#leads) throw new Error('the store must not lead to take entries of another, but does')
+    await applyEntries(this.#writer, entries)
   }
 
   scrub(signal: AbortSignal, options: ScrubOptions): Promise<ScrubResult> {
@@ -275,6 +332,9 @@ class TableQueueStore implements LogQueueStore {
       if (to === 'in') this.#schedule.add(key)
       else this.#schedule.remove(key)
     }
+    if (this.#synced.size === 0) return
+    const last = this.#writer.lastSequence()
+    for (const listener of this.#synced) listener(last)
   }
 
   #now(): Millis {

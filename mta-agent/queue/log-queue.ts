@@ -1,7 +1,8 @@
+import type { EpochTable } from '../domain/epoch-table.ts'
 import type { DiskSpace } from './disk-room.ts'
 import type { LogKeeping } from './log-trimming.ts'
 import type { Millis, QueueStore } from './queue-store.ts'
-import type { Shard, StoreIdentity, StorePosition } from './store-meta.ts'
+import type { Shard, StoreIdentity } from './store-meta.ts'
 import type { ScrubOptions, ScrubResult } from './verify-store.ts'
 
 /** The queue with its log: what main opens, and what replication will read and write. Everybody else sees the port `QueueStore`. */
@@ -17,6 +18,18 @@ export type StoreOptions = {
   /** Left free for marks; by default 2 % of the volume, 16 MiB at least. */
   readonly reserveBytes?: number
   readonly measureSpace: () => DiskSpace
+  /**
+   * Other copies follow this log. The store then leads nothing until `beginEpoch`, gives out only what is committed, and can take back what
+   * is not. Without it every entry is committed when it is durable, and nothing of this costs anything.
+   */
+  readonly replicated?: boolean
+  /** The oldest entry that a copy in the set has yet to confirm; nothing from there on is trimmed. */
+  readonly neededFrom?: () => number
+}
+
+/** Asked of a replicated store that does not lead: nothing was changed. Mail is the leader's affair. */
+export class NotLeading extends Error {
+  override readonly name = 'NotLeading'
 }
 
 /** An entry as it lies in the log, byte for byte, and the content of the message it stores while that is in the queue. */
@@ -28,8 +41,30 @@ export type LogQueueStore = QueueStore & {
   lastSequence(): number
   /** Sequence of the oldest entry that was not trimmed; lastSequence + 1 when there is none. */
   firstSequence(): number
-  /** Each epoch with its last sequence here. */
-  epochs(): StorePosition['epochs']
+  /** Each epoch that has entries here, with its last sequence. */
+  epochTable(): EpochTable
+  /** The lowest place that the log can be cut to: what is before it is committed, or was when the store was opened without a leader. */
+  cutsTo(): number
+  /** Whether this is all of the log, or a copy that was not finished. */
+  isComplete(): boolean
+  /** Called after each commit that added entries, with the last sequence. Returns how to stop that. It must not throw. */
+  onSynced(listener: (lastSequence: number) => void): () => void
+  /** All up to here is confirmed by the whole set: it may be delivered, and what it finished may go. Never goes back. */
+  setCommitted(sequence: number): void
+  /** The highest epoch that this disk has followed or led, durably (R4). Throws RangeError when it would go down. */
+  storeSeen(epoch: number): Promise<void>
+  /** Leads: `seen` is durable, and entries from now on are of this epoch. */
+  beginEpoch(epoch: number): Promise<void>
+  /** Leads no more: what waits to be stored is refused with NotLeading, what was given out and is not being settled is due again. */
+  stopLeading(): void
+  /**
+   * Follows another log (R8), in one transaction: everything after `parting` is taken back and `seen` is the epoch. Throws RangeError when
+   * that is not possible: below `cutsTo`, or where it would drop a message that was accepted before a forced promotion; nothing is changed then.
+   */
+  joinEpoch(join: { readonly epoch: number; readonly parting: number; readonly forcedEpoch: number }): Promise<void>
+  /** Wall clock of the last quick claim after a restart (R5); 0: none. */
+  quickClaimAt(): Millis
+  noteQuickClaim(wall: Millis): Promise<void>
   /**
    * Entries from `fromSequence` on, at most `limit` and about 8 MiB; none when `fromSequence` is beyond the last. Throws RangeError where
    * it is trimmed: the reader needs a full copy. An entry without content although it stores a message: a later entry finishes that message.

@@ -28,29 +28,33 @@ type Change = {
 export type NewChange = Pick<Change, 'sizeBytes' | 'whenFull' | 'addTo'> & { readonly done?: () => void }
 
 /** Told of each commit: first what moved in the schedule, then, when all its changes know that they are done, that something may be due. */
-export type Committed = { readonly moved: (moves: readonly ScheduleMove[]) => void; readonly due: () => void }
+export type CommitListener = { readonly moved: (moves: readonly ScheduleMove[]) => void; readonly due: () => void }
+
+/** Where an opened log stands. `firstUndo`: the first entry that can be taken back; one more than the last when there is none. */
+export type LogPlace = { readonly position: StorePosition; readonly firstSequence: number; readonly firstUndo: number }
 
 export class LogWriter {
   readonly #tables: Tables
   readonly #options: StoreOptions
   readonly #room: RoomMeter
-  readonly #committed: Committed
+  readonly #listener: CommitListener
   readonly #commits = new GroupCommit<Change>((changes) => this.#commit(changes))
   #position: StorePosition
   #firstSequence: number
+  /** Everything before it cannot be taken back any more. */
+  #firstUndo: number
+  #committed = 0
+  #forgetting = false
+  #epoch = 0
 
-  constructor(
-    tables: Tables,
-    options: StoreOptions,
-    at: { readonly position: StorePosition; readonly firstSequence: number },
-    committed: Committed,
-  ) {
+  constructor(tables: Tables, options: StoreOptions, at: LogPlace, listener: CommitListener) {
     this.#tables = tables
     this.#options = options
     this.#room = new RoomMeter(options.measureSpace, options.reserveBytes)
-    this.#committed = committed
+    this.#listener = listener
     this.#position = at.position
     this.#firstSequence = at.firstSequence
+    this.#firstUndo = at.firstUndo
   }
 
   position(): StorePosition {
@@ -63,6 +67,51 @@ export class LogWriter {
 
   lastSequence(): number {
     return currentOf(this.#position).sequence
+  }
+
+  /** The lowest place that the log can be cut to. */
+  cutsTo(): number {
+    return this.#firstUndo - 1
+  }
+
+  /** Entries from now on are of this epoch, unless they bring one. */
+  setEpoch(epoch: number): void {
+    this.#epoch = epoch
+  }
+
+  committed(): number {
+    return this.#committed
+  }
+
+  /** All up to here is on every disk of the set: it will not be taken back. A lower place than before is no news. */
+  setCommitted(sequence: number): void {
+    this.#committed = Math.max(this.#committed, Math.min(sequence, this.lastSequence()))
+    this.#forget()
+  }
+
+  /** In the next batch, whoever fills it. */
+  #forget(): void {
+    if (this.#forgetting || this.#firstUndo > this.#committed) return
+    this.#forgetting = true
+    let end = 0
+    const forget = this.change({
+      sizeBytes: 0,
+      whenFull: 'wait',
+      addTo: (batch) => {
+        end = Math.min(this.#committed + 1, this.#firstUndo + MAX_FORGOTTEN)
+        batch.forget(this.#firstUndo, end)
+      },
+      done: () => {
+        this.#firstUndo = end
+      },
+    })
+    // A store that is broken or closed has told so itself; what was not forgotten is when it is opened again.
+    void forget
+      .catch(() => undefined)
+      .finally(() => {
+        this.#forgetting = false
+        if (!this.isStuck()) this.#forget()
+      })
   }
 
   room(sizeBytes: number): 'room' | 'full' {
@@ -103,7 +152,7 @@ export class LogWriter {
   }
 
   async #commit(changes: readonly Change[]): Promise<CommitResult<Change>> {
-    const batch = new Batch(this.#tables, this.#position)
+    const batch = new Batch(this.#tables, { position: this.#position, epoch: this.#epoch, keepsUndo: this.#options.replicated === true })
     const added = changes.filter((change) => succeeds(() => change.addTo(batch), change.failed))
     if (added.length === 0) return { again: [] }
     let firstSequence = this.#firstSequence
@@ -113,12 +162,13 @@ export class LogWriter {
     } catch (error) {
       return this.#commitFailed(error, batch, added)
     }
-    this.#position = batch.position()
+    const synced = batch.position()
+    this.#position = synced
     this.#firstSequence = firstSequence
-    this.#committed.moved(batch.moves())
+    this.#listener.moved(batch.moves())
     for (const change of added) change.done()
     const woken = batch.moves().some(({ to }) => to === 'in') || this.#commits.isStuck()
-    return { again: [], ...(woken && { wake: this.#committed.due }) }
+    return { again: [], ...(woken && { wake: this.#listener.due }) }
   }
 
   /** Twice what is added, so that the log shrinks to its bound also after a time in which it was longer. */
@@ -126,13 +176,19 @@ export class LogWriter {
     const firstSequence = planTrim({
       keeping: this.#options.logKeeping ?? DEFAULT_LOG_KEEPING,
       first: this.#firstSequence,
-      last: this.lastSequence(),
+      last: Math.min(this.lastSequence(), this.#mayTrimTo()),
       now: Math.floor(this.#options.clock()),
       writtenAt: (sequence) => readEntryHead(this.readEntry(sequence), `log ${sequence}`).at,
       atMost: 2 * added,
     })
     batch.trim(this.#firstSequence, firstSequence)
     return firstSequence
+  }
+
+  /** Neither what can still be taken back, nor what a copy in the set has yet to read. */
+  #mayTrimTo(): number {
+    if (this.#options.replicated !== true) return Infinity
+    return Math.min(this.#committed, this.#options.neededFrom?.() ?? Infinity)
   }
 
   /** A full disk is a state that passes; anything else ends the store. In both cases nothing of the batch may be there. */
@@ -182,6 +238,8 @@ export class LogWriter {
   }
 }
 
+/** As many as one batch may bring, twice: modest for the free list, and never slower than what comes. */
+const MAX_FORGOTTEN = 512
 const NEARLY_NOTHING_BYTES = 2 ** 20
 
 function succeeds(action: () => void, failed: (error: unknown) => void): boolean {

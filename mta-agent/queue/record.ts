@@ -9,7 +9,18 @@ export const FORMAT_VERSION = 1
 const HEADER_BYTES = 6
 
 /** One number per kind of record, so that a row of one table is not taken for one of another. Numbers are never used twice. */
-const KINDS = { identity: 1, position: 2, stored: 3, settled: 4, message: 5, delivery: 6, remaining: 7, sentinel: 8, scheduled: 9 } as const
+const KINDS = {
+  identity: 1,
+  position: 2,
+  stored: 3,
+  settled: 4,
+  message: 5,
+  delivery: 6,
+  remaining: 7,
+  sentinel: 8,
+  scheduled: 9,
+  undo: 10,
+} as const
 export type RecordKind = keyof typeof KINDS
 
 /** A record is damaged, or of a version that this program does not know. `where` is table and key. */

@@ -77,7 +77,7 @@ function look(queue: LogQueueStore) {
     messages: ids.map((id) => ({ message: queue.readMessage(id), content: queue.readContent(id)?.toString('hex') })),
     totals: queue.totals(),
     nextDueAt: queue.nextDueAt(),
-    epochs: queue.epochs(),
+    epochs: queue.epochTable(),
   }
 }
 

@@ -1,3 +1,4 @@
+import { cutTable, type EpochTable } from '../domain/epoch-table.ts'
 import { CorruptRecord, sealJson, unsealJson } from './record.ts'
 import type { TotalsChange } from './queue-totals.ts'
 
@@ -13,6 +14,8 @@ export type StoreIdentity = Shard & {
   readonly volume: string
   /** The highest epoch that this disk has followed or led. */
   readonly seen: number
+  /** Wall clock of the last quick claim after a restart (R5); absent: there was none. */
+  readonly quickClaimAt?: number
 }
 
 /** Written with every change. */
@@ -35,6 +38,17 @@ export function currentOf(position: StorePosition): { readonly epoch: number; re
   const last = position.epochs.at(-1)
   if (!last) throw new CorruptRecord('meta position', 'of at least one epoch', 'of none')
   return { epoch: last[0], sequence: last[1] }
+}
+
+/** The epochs that have entries here. */
+export const tableOf = (position: StorePosition): EpochTable =>
+  position.epochs.filter(([, last]) => last > 0).map(([epoch, last]) => ({ epoch, last, takenBack: 0 }))
+
+/** The position when everything after `parting` is taken back. The totals are the caller's affair. */
+export function cutPosition(position: StorePosition, parting: number): StorePosition {
+  const left = cutTable(tableOf(position), parting, []).map(({ epoch, last }) => [epoch, last] as const)
+  const [first] = position.epochs
+  return { ...position, epochs: left.length > 0 ? left : [[first?.[0] ?? 1, 0]] }
 }
 
 /** The position after an entry. Throws RangeError unless the entry is the very next one. */

@@ -30,6 +30,8 @@ export type OpenedStore = {
   readonly identity: StoreIdentity
   readonly position: StorePosition
   readonly firstSequence: number
+  /** The first entry that can be taken back; one more than the last when there is none. */
+  readonly firstUndo: number
   /** Deliveries of each destination. */
   readonly lanes: ReadonlyMap<Domain, number>
 }
@@ -45,6 +47,7 @@ export async function openVerified(tables: Tables, expected: Expected): Promise<
   if (!record) return format(tables, expected)
   const identity = decodeIdentity(record)
   requireShard(identity, expected.shard)
+  await addMissingTables(tables)
   const verified = await verifyQueue(tables, TAIL_ENTRIES)
   return { ...verified, identity: await adoptVolume(tables, identity, expected.volume) }
 }
@@ -53,9 +56,10 @@ export async function openVerified(tables: Tables, expected: Expected): Promise<
 export async function verifyQueue(tables: Tables, entries: number): Promise<Omit<OpenedStore, 'identity'>> {
   const position = readPosition(tables)
   const firstSequence = verifyLog(tables, position, entries)
+  const firstUndo = verifyUndo(tables, position)
   const lanes = await verifyDeliveries(tables, position)
   verifyMessages(tables, position)
-  return { position, firstSequence, lanes }
+  return { position, firstSequence, firstUndo, lanes }
 }
 
 export function readPosition(tables: Tables): StorePosition {
@@ -76,7 +80,13 @@ async function format(tables: Tables, { shard, volume }: Expected): Promise<Open
     { table: 'meta', key: IDENTITY_KEY, value: encodeIdentity(identity) },
     { table: 'meta', key: POSITION_KEY, value: encodePosition(position) },
   ])
-  return { identity, position, firstSequence: 1, lanes: new Map() }
+  return { identity, position, firstSequence: 1, firstUndo: 1, lanes: new Map() }
+}
+
+/** A store of before has fewer tables; empty is what the others are then. */
+async function addMissingTables(tables: Tables): Promise<void> {
+  const missing = TABLES.filter((table) => tables.get(table, SENTINEL) === undefined)
+  if (missing.length > 0) await tables.commit(missing.map((table) => ({ table, key: SENTINEL, value: seal('sentinel') })))
 }
 
 const newCopyId = (): string => randomBytes(16).toString('hex')
@@ -114,6 +124,16 @@ function verifyLog(tables: Tables, position: StorePosition, entries: number): nu
   return firstSequence
 }
 
+/** What can be taken back is the end of the log, without a gap. */
+function verifyUndo(tables: Tables, position: StorePosition): number {
+  const { sequence: last } = currentOf(position)
+  const first = firstKey(tables, 'undo')
+  const firstUndo = first ? readSequenceKey(first) : last + 1
+  const count = tables.count('undo')
+  if (count !== last - firstUndo + 1) throw new CorruptRecord('undo', `without a gap from ${firstUndo} to ${last}`, `of ${count} entries`)
+  return firstUndo
+}
+
 async function verifyDeliveries(tables: Tables, position: StorePosition): Promise<ReadonlyMap<Domain, number>> {
   const { recipients, deferred, lanes } = await countDeliveries(tables)
   requireEqual('deliveries', 'recipients', position.totals.recipients, recipients)
@@ -124,9 +144,9 @@ async function verifyDeliveries(tables: Tables, position: StorePosition): Promis
 
 function verifyMessages(tables: Tables, position: StorePosition): void {
   requireEqual('messages', 'messages', position.totals.messages, tables.count('messages'))
-  if (tables.count('bodies') > position.totals.messages) {
-    throw new CorruptRecord('bodies', `of ${position.totals.messages} messages at most`, `of ${tables.count('bodies')}`)
-  }
+  // An entry that can be taken back finishes one message at most, whose content waits until it cannot.
+  const most = position.totals.messages + tables.count('undo')
+  if (tables.count('bodies') > most) throw new CorruptRecord('bodies', `of ${most} messages at most`, `of ${tables.count('bodies')}`)
 }
 
 function requireEqual(where: string, what: string, must: number, was: number): void {

@@ -1,0 +1,102 @@
+import type { EpochTable } from '../domain/epoch-table.ts'
+import { formatQueueId } from '../domain/queue-id.ts'
+import { queueIdKey } from './keys.ts'
+import { decodeLogEntry, messageOf } from './log-entry.ts'
+import type { LogWriter } from './log-writer.ts'
+import type { Millis } from './queue-store.ts'
+import { encodeIdentity, IDENTITY_KEY, type StoreIdentity, tableOf } from './store-meta.ts'
+import type { Tables } from './tables.ts'
+
+/**
+ * Whose log this is: the epochs that it has, the highest that its disk has seen, and the step from one leader to the next (hot standby, R4,
+ * R5, R8). What must never happen: `seen` goes down; an entry is taken back that somebody may rely on.
+ */
+export class LogEpochs {
+  readonly #tables: Tables
+  readonly #writer: LogWriter
+  #identity: StoreIdentity
+
+  constructor(tables: Tables, writer: LogWriter, identity: StoreIdentity) {
+    this.#tables = tables
+    this.#writer = writer
+    this.#identity = identity
+  }
+
+  identity(): StoreIdentity {
+    return this.#identity
+  }
+
+  table(): EpochTable {
+    return tableOf(this.#writer.position())
+  }
+
+  async storeSeen(epoch: number): Promise<void> {
+    await this.#note({ seen: this.#notBelowSeen(epoch) })
+  }
+
+  async begin(epoch: number): Promise<void> {
+    await this.storeSeen(epoch)
+    this.#writer.setEpoch(epoch)
+  }
+
+  async noteQuickClaim(wall: Millis): Promise<void> {
+    await this.#note({ quickClaimAt: wall })
+  }
+
+  async join({ epoch, parting, forcedEpoch }: { epoch: number; parting: number; forcedEpoch: number }): Promise<void> {
+    const identity = { ...this.#identity, seen: this.#notBelowSeen(epoch) }
+    await this.#writer.change({
+      sizeBytes: 0,
+      whenFull: 'wait',
+      // Judged here and not before: a commit that was under way may have added to the log.
+      addTo: (batch) => {
+        this.#requireCuttable(parting, forcedEpoch)
+        batch.cut(parting)
+        batch.write({ table: 'meta', key: IDENTITY_KEY, value: encodeIdentity(identity) })
+      },
+      done: () => {
+        this.#identity = identity
+      },
+    })
+  }
+
+  #notBelowSeen(epoch: number): number {
+    const { seen } = this.#identity
+    if (!Number.isSafeInteger(epoch) || epoch < seen)
+      throw new RangeError(`the epoch must be ${seen}, which this disk has seen, or higher, was ${epoch}`)
+    return epoch
+  }
+
+  #requireCuttable(parting: number, forcedEpoch: number): void {
+    const [lowest, last] = [this.#writer.cutsTo(), this.#writer.lastSequence()]
+    if (!Number.isSafeInteger(parting) || parting < lowest || parting > last) {
+      throw new RangeError(
+        `the log must be cut between ${lowest}, the last entry that cannot be taken back, and ${last}, its end, was to be cut at ${parting}`,
+      )
+    }
+    for (let sequence = parting + 1; sequence <= last; sequence++) {
+      const entry = decodeLogEntry(this.#writer.readEntry(sequence), `log ${sequence}`)
+      if (entry.epoch >= forcedEpoch || messageOf(entry) === undefined) continue
+      const queueId = formatQueueId(entry)
+      if (this.#tables.get('messages', queueIdKey(queueId)) === undefined) continue
+      throw new RangeError(
+        `message ${queueId} must not be dropped, as it was accepted before the forced promotion to epoch ${forcedEpoch}; the log was to be cut at ${parting}`,
+      )
+    }
+  }
+
+  async #note(change: Partial<StoreIdentity>): Promise<void> {
+    let identity = this.#identity
+    await this.#writer.change({
+      sizeBytes: 0,
+      whenFull: 'wait',
+      addTo: (batch) => {
+        identity = { ...this.#identity, ...change }
+        batch.write({ table: 'meta', key: IDENTITY_KEY, value: encodeIdentity(identity) })
+      },
+      done: () => {
+        this.#identity = identity
+      },
+    })
+  }
+}

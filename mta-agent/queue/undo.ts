@@ -1,0 +1,55 @@
+import type { TotalsChange } from './queue-totals.ts'
+import { CorruptRecord, seal, unseal } from './record.ts'
+import { TABLES, type Table, type Write } from './tables.ts'
+
+/**
+ * How to take an entry back (hot standby, R8): what it changed, as it was before. Kept beside the log for entries that not every copy in
+ * the set has confirmed yet; a new primary may not have them. The content of a message is never in here: one that an entry finishes stays
+ * where it is until the entry is committed (section 7), and is named in `frees`.
+ */
+export type Undo = {
+  readonly totals: TotalsChange
+  readonly restores: readonly Write[]
+  /** Keys of contents that may go when the entry is committed. */
+  readonly frees: readonly Buffer[]
+}
+
+type Head = {
+  readonly totals: TotalsChange
+  /** Table, length of the key, length of the value; −1: the key goes. */
+  readonly restores: readonly (readonly [table: Table, key: number, value: number])[]
+  readonly frees: readonly number[]
+}
+
+const LENGTH_BYTES = 4
+
+export function encodeUndo({ totals, restores, frees }: Undo): Buffer {
+  const head: Head = {
+    totals,
+    restores: restores.map(({ table, key, value }) => [table, key.length, value?.length ?? -1]),
+    frees: frees.map((key) => key.length),
+  }
+  const text = Buffer.from(JSON.stringify(head))
+  const length = Buffer.allocUnsafe(LENGTH_BYTES)
+  length.writeUInt32BE(text.length, 0)
+  const parts = restores.flatMap(({ key, value }) => (value === undefined ? [key] : [key, value]))
+  return seal('undo', length, text, ...parts, ...frees)
+}
+
+/** Throws CorruptRecord. */
+export function decodeUndo(record: Buffer, where: string): Undo {
+  const payload = unseal('undo', record, where)
+  let at = LENGTH_BYTES + payload.readUInt32BE(0)
+  const head = JSON.parse(payload.toString('utf8', LENGTH_BYTES, at)) as Head
+  const take = (length: number): Buffer => {
+    at += length
+    if (at > payload.length) throw new CorruptRecord(where, `of ${at} bytes at least`, `of ${payload.length}`)
+    return Buffer.from(payload.subarray(at - length, at))
+  }
+  const restores = head.restores.map(([table, keyBytes, valueBytes]): Write => {
+    if (!TABLES.includes(table)) throw new CorruptRecord(where, `of one of the tables ${TABLES.join(', ')}`, table)
+    const key = take(keyBytes)
+    return valueBytes < 0 ? { table, key } : { table, key, value: take(valueBytes) }
+  })
+  return { totals: head.totals, restores, frees: head.frees.map(take) }
+}
