@@ -151,6 +151,7 @@ test('every table keeps its sentinel, also when all mail is gone', async () => {
     ['deliveries', 0],
     ['schedule', 0],
     ['remaining', 0],
+    ['undo', 0],
   ])
 })
 
