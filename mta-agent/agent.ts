@@ -19,6 +19,7 @@ import { openLmdbQueueStore } from './queue/lmdb-queue-store.ts'
 import type { QueueStore } from './queue/queue-store.ts'
 import { presentAddresses } from './addresses.ts'
 import { runReporting, type Report, type ReportFacts } from './report.ts'
+import { RoomWatch } from './room-watch.ts'
 import { runScrubbing } from './scrubbing.ts'
 import { planSettings, type Host, type Settings } from './settings.ts'
 import { openSubmission, type Submission } from './submission/listener.ts'
@@ -129,10 +130,11 @@ class RunningAgent {
     )
     const metrics = openMetrics({ totals: () => store.totals(), inFlight: () => this.#parts?.scheduler.inFlight() ?? 0, clock: Date.now })
     const damagedMail = new DamagedMail({ log, counter: metrics.damaged, onDamage: () => this.#wake.poke() })
+    const roomWatch = new RoomWatch(store, Date.now)
     const submission = resources.use(
       await openSubmission({
         settings: () => this.#settings.submission,
-        store,
+        store: roomWatch,
         users: () => credentials.users(),
         certificate: () => credentials.certificate(),
         log,
@@ -163,7 +165,7 @@ class RunningAgent {
         metrics: metrics.registry,
       }),
     )
-    return { store, credentials, submission, scheduler, damagedMail, ports: { ...submission.ports, admin: admin.port } }
+    return { store, roomWatch, credentials, submission, scheduler, damagedMail, ports: { ...submission.ports, admin: admin.port } }
   }
 
   #breakWith(error: unknown): void {
@@ -249,7 +251,7 @@ class RunningAgent {
 
   #facts(): ReportFacts {
     const { instance, restartNeeded } = this.#settings
-    const { store, scheduler, credentials, damagedMail } = this.#opened()
+    const { store, roomWatch, scheduler, credentials, damagedMail } = this.#opened()
     const wanted = instance.spec.addresses.map(({ address }) => address)
     const directory = instance.spec.directories.queue
     const { bavail, blocks, bsize } = statfsSync(directory)
@@ -263,7 +265,13 @@ class RunningAgent {
       usedAddresses: scheduler.usedAddresses(),
       unbindable: scheduler.unavailableAddresses(),
       credentials: credentials.judge(Date.now()),
-      storage: { directory, freeBytes: bavail * bsize, volumeBytes: blocks * bsize, damagedMessages: damagedMail.count() },
+      storage: {
+        directory,
+        freeBytes: bavail * bsize,
+        volumeBytes: blocks * bsize,
+        refusesMail: roomWatch.refusesMail(),
+        damagedMessages: damagedMail.count(),
+      },
     }
   }
 
@@ -289,6 +297,7 @@ const SCRUB_REST_MILLIS = 100
 
 type Parts = {
   readonly store: LogQueueStore
+  readonly roomWatch: RoomWatch
   readonly damagedMail: DamagedMail
   readonly credentials: Credentials
   readonly submission: Submission

@@ -14,7 +14,7 @@ const facts = ({ activity, ...change }: Change = {}): ReportFacts => ({
   usedAddresses: ['192.0.2.1'],
   unbindable: [],
   credentials: { status: 'True', reason: 'Loaded', message: 'fine' },
-  storage: { directory: '/queue', freeBytes: 5 * 2 ** 20, volumeBytes: 100 * 2 ** 20, damagedMessages: 0 },
+  storage: { directory: '/queue', freeBytes: 5 * 2 ** 20, volumeBytes: 100 * 2 ** 20, refusesMail: false, damagedMessages: 0 },
   ...change,
   activity: {
     mode: 'Run',
@@ -79,7 +79,12 @@ describe('conditions', () => {
     ['StorageAvailable', { activity: { room: 'full' } }, 'False VolumeFull: /queue must have room for messages: 5 MiB of 100 MiB are free'],
     [
       'StorageAvailable',
-      { storage: { directory: '/queue', freeBytes: 1, volumeBytes: 2, damagedMessages: 2 } },
+      { storage: { directory: '/queue', freeBytes: 3 * 2 ** 20, volumeBytes: 9 * 2 ** 20, refusesMail: true, damagedMessages: 0 } },
+      'False VolumeFull: /queue must have room for messages: 3 MiB of 9 MiB are free',
+    ],
+    [
+      'StorageAvailable',
+      { storage: { directory: '/queue', freeBytes: 1, volumeBytes: 2, refusesMail: false, damagedMessages: 2 } },
       'True MailDamaged: 2 messages on /queue were damaged: the log of the agent names them, docs/queue.md says what to do',
     ],
     ['Delivering', { activity: { mode: 'Drain' } }, 'True Delivering: mail is delivered'],

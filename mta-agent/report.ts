@@ -30,6 +30,8 @@ export type ReportFacts = {
     readonly directory: string
     readonly freeBytes: number
     readonly volumeBytes: number
+    /** Mail was turned away just now for lack of room. */
+    readonly refusesMail: boolean
     readonly damagedMessages: number
   }
 }
@@ -107,9 +109,10 @@ function judgeAddresses({ wantedAddresses, presentAddresses, unbindable }: Repor
 
 /** Numbers only while they matter: a report whose text changes with every message would never be at rest. */
 function judgeStorage({ activity, storage }: ReportFacts): Judgement {
-  const { directory, freeBytes, volumeBytes, damagedMessages } = storage
-  if (activity.room === 'room' && damagedMessages === 0) return { status: 'True', reason: 'Room', message: 'the queue volume has room' }
-  if (activity.room === 'room') {
+  const { directory, freeBytes, volumeBytes, refusesMail, damagedMessages } = storage
+  const hasRoom = activity.room === 'room' && !refusesMail
+  if (hasRoom && damagedMessages === 0) return { status: 'True', reason: 'Room', message: 'the queue volume has room' }
+  if (hasRoom) {
     // All other mail flows, so it is no reason to take the agent for broken; but somebody must look at that disk.
     const message = `${damagedMessages} messages on ${directory} were damaged: the log of the agent names them, docs/queue.md says what to do`
     return { status: 'True', reason: 'MailDamaged', message }
