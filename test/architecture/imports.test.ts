@@ -36,7 +36,14 @@ const MAY_IMPORT: Record<string, Allowed> = {
   'mta-agent/domain': { folders: ['crds'], packages: [] },
   'mta-agent/shaping': { folders: ['crds', 'mta-agent/domain'], packages: [] },
   'mta-agent/queue': { folders: ['crds', 'mta-agent/domain'], packages: ['node:*', 'lmdb-queue-store.ts: lmdb'] },
-  'mta-agent/replication': { folders: ['crds', 'mta-agent/contract', 'mta-agent/domain', 'mta-agent/queue'], packages: [] },
+  'mta-agent/replication': {
+    folders: ['crds', 'mta-agent/contract', 'mta-agent/domain', 'mta-agent/queue'],
+    packages: ['peer-tls.ts: node:*'],
+  },
+  'mta-agent/replication/coordinator': {
+    folders: ['kube', 'mta-agent/contract', 'mta-agent/replication', 'mta-agent/replication/log-link'],
+    packages: ['node:*', 'zod'],
+  },
   'mta-agent/replication/log-link': { folders: ['mta-agent/queue', 'mta-agent/replication'], packages: ['node:*', 'zod'] },
   'mta-agent/replication/simulation': { folders: ['mta-agent/replication'], packages: ['main.ts: node:*'] },
   'mta-agent/submission': { folders: ['crds', 'mta-agent/domain', 'mta-agent/queue'], packages: ['node:*', 'smtp-server'] },
