@@ -38,7 +38,10 @@ export type Calls = {
   readonly lastReadAt: Millis
 }
 
-export type RecordTrouble = 'RecordMissing' | 'RecordWentBack' | 'RecordContradicts'
+export type RecordTrouble = 'RecordMissing' | 'RecordUnreadable' | 'RecordWentBack' | 'RecordContradicts'
+
+/** What a GET may show instead of a record. Nothing is done from either: the shard's agents stop, and a person must look. */
+export type NoRecord = 'missing' | 'unreadable'
 
 export type Role = Standby | Claiming | Primary
 
@@ -98,7 +101,7 @@ export type Switchover = { readonly stage: 'asked' | 'finishing' | 'closing' | '
 export type RoleEvent =
   /** Time has passed. `stalledFor`: how long the main loop or an fsync has not moved. */
   | { readonly kind: 'tick'; readonly at: Millis; readonly stalledFor: Millis }
-  | { readonly kind: 'read'; readonly at: Millis; readonly wall: Millis; readonly call: number; readonly record: ShardRecord | 'missing' }
+  | { readonly kind: 'read'; readonly at: Millis; readonly wall: Millis; readonly call: number; readonly record: ShardRecord | NoRecord }
   /** A write was answered in any way, or a call failed. What it came to is never taken from here (R3). */
   | { readonly kind: 'callEnded'; readonly at: Millis; readonly call: number }
   | { readonly kind: 'seenStored'; readonly at: Millis; readonly epoch: number }
@@ -106,6 +109,8 @@ export type RoleEvent =
   | { readonly kind: 'welcomed'; readonly at: Millis; readonly epoch: number }
   /** `seen` is on the disk, the tail is cut: this is a follower now. Comes also when the session has ended meanwhile; `sessionEnded` follows then. */
   | { readonly kind: 'following'; readonly at: Millis; readonly epoch: number; readonly complete: boolean }
+  /** Instead of `following`: there was no log to take, and nothing of it is on this disk or will be. */
+  | { readonly kind: 'joinFailed'; readonly at: Millis; readonly epoch: number }
   | { readonly kind: 'completed'; readonly at: Millis }
   | { readonly kind: 'sessionEnded'; readonly at: Millis }
   | { readonly kind: 'beacon'; readonly at: Millis; readonly epoch: number; readonly number: number }
@@ -134,7 +139,7 @@ export type RoleEffect =
   | { readonly kind: 'noteQuickClaim'; readonly wall: Millis }
   /** fsync it, and that the copy is complete (a leader's log is the whole log, also that of a copy that was forced), then `seenStored`. */
   | { readonly kind: 'storeSeen'; readonly epoch: number }
-  /** Take the primary's log (follow.ts), fsync `seen`, then `following`. */
+  /** Take the primary's log (follow.ts), fsync `seen`, then `following`; or `joinFailed`. */
   | { readonly kind: 'follow'; readonly epoch: number }
   /** End the session to the primary. */
   | { readonly kind: 'leave' }
@@ -157,3 +162,5 @@ export type ForceRefusal = 'NotStandby' | 'Bound' | 'OtherVersion' | 'InSet' | '
 
 export type Step = { readonly state: AgentState; readonly effects: readonly RoleEffect[] }
 export const stay = (state: AgentState): Step => ({ state, effects: [] })
+
+export const troubleOf = (record: NoRecord): RecordTrouble => (record === 'missing' ? 'RecordMissing' : 'RecordUnreadable')

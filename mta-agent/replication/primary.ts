@@ -7,6 +7,7 @@ import {
   stay,
   type Step,
   type Switchover,
+  troubleOf,
 } from './agent-state.ts'
 import { mayReadAgain, sendRead, sendWrite } from './calls.ts'
 import { type Copy, effectiveSet, includes, keyOf, recordRead, sameHolder, sameSet, setOf, type ShardRecord } from './record.ts'
@@ -131,7 +132,7 @@ function isChangeDue(state: AgentState, role: Primary, at: Millis): boolean {
 
 export function readAsPrimary(before: AgentState, role: Primary, event: EventOf<'read'>, deposed: (state: AgentState) => Step): Step {
   const { at, record } = event
-  if (record === 'missing') return deposed({ ...before, trouble: 'RecordMissing' })
+  if (typeof record === 'string') return deposed({ ...before, trouble: troubleOf(record) })
   const state: AgentState = { ...before, view: recordRead(before.view, record) }
   if (!sameHolder(record.holder, state.self) || record.epoch !== role.epoch) return deposed(withTrouble(state, role, record))
   const known: Primary = { ...role, doubted: false, followers: role.followers.map((one) => withoutCount(one, record)) }
@@ -177,8 +178,8 @@ export const followerLeft = (role: Primary, event: EventOf<'followerLeft'>): Pri
 const withoutFollower = (role: Primary, copy: Copy): readonly Follower[] => role.followers.filter((one) => keyOf(one.copy) !== keyOf(copy))
 
 export function promised(state: AgentState, role: Primary, event: EventOf<'promised'>): Primary {
-  const rights = promiseReceived(role.rights, event.copy, event.number)
-  return { ...role, rights, followers: role.followers.map((one) => countIfNear(state, role, one, event)) }
+  const known: Primary = { ...role, rights: promiseReceived(role.rights, event.copy, event.number) }
+  return { ...known, followers: known.followers.map((one) => countIfNear(state, known, one, event)) }
 }
 
 export function confirmed(state: AgentState, role: Primary, event: EventOf<'confirmed'>): Primary {
@@ -195,10 +196,11 @@ function moved(role: Primary, follower: Follower, event: EventOf<'confirmed'>): 
   return event.sequence >= role.last ? rest : { ...rest, lacks: { sequence: role.last, since: event.at } }
 }
 
-/** R7: it counts before it is added, in the effective set (R1, R2) and from the next beacon on. */
+/** R7: it counts before it is added, in the effective set (R1, R2) and from the next beacon on. Not before it has promised: who acts would have to stop. */
 function countIfNear(state: AgentState, role: Primary, follower: Follower, event: EventOf<'confirmed' | 'promised'>): Follower {
   if (keyOf(follower.copy) !== keyOf(event.copy) || follower.counted || !follower.complete || role.switchover) return follower
   if (includes(state.view.known?.inSync ?? [], follower.copy) || role.last - follower.confirmed > NEAR_ENTRIES) return follower
+  if (event.at >= actsUntil(rightUntil(role.rights, [follower.copy], state.timers), state.timers)) return follower
   return { ...follower, counted: { beacon: role.rights.nextBeacon, last: role.last, at: event.at } }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { AgentState, EventOf, RoleEffect, RoleEvent, Step } from './agent-state.ts'
+import type { AgentState, EventOf, NoRecord, RoleEffect, RoleEvent, Step } from './agent-state.ts'
 import type { ShardRecord } from './record.ts'
 import { acknowledges, addressLifetime, committed, judgeAccept, mayAct, mayStart, startAgent, step } from './role.ts'
 import { DEFAULT_TIMERS as timers } from './timers.ts'
@@ -26,7 +26,7 @@ function play(state: AgentState, ...events: readonly RoleEvent[]): Step {
 }
 const effectsOf = (state: AgentState, ...events: readonly RoleEvent[]): readonly RoleEffect[] => play(state, ...events).effects
 const tick = (at: number): EventOf<'tick'> => ({ kind: 'tick', at, stalledFor: 0 })
-const read = (at: number, call: number, shown: ShardRecord | 'missing'): EventOf<'read'> => ({
+const read = (at: number, call: number, shown: ShardRecord | NoRecord): EventOf<'read'> => ({
   kind: 'read',
   at,
   wall: WALL + at,
@@ -74,6 +74,18 @@ describe('a standby', () => {
   test('does not follow a primary of a lower epoch than its disk has seen', () => {
     expect(effectsOf(fresh, { kind: 'welcomed', at: 1, epoch: 3 })).toEqual([{ kind: 'leave' }])
     expect(effectsOf(fresh, { kind: 'welcomed', at: 1, epoch: 4 })).toEqual([{ kind: 'follow', epoch: 4 }])
+  })
+
+  test('claims again when there was no log to follow, as free as before', () => {
+    const joining = play(fresh, { kind: 'welcomed', at: 1, epoch: 4 })
+    const free = play(joining.state, { kind: 'joinFailed', at: 50, epoch: 4 }, tick(6_000), read(6_010, 1, record))
+    expect([free.effects, free.state.disk.seen]).toEqual([[{ kind: 'leave' }, claimWrite([b])], 4])
+    expect(effectsOf(joining.state, { kind: 'joinFailed', at: 50, epoch: 3 }, tick(6_000), read(6_010, 1, record))).toEqual([])
+  })
+
+  test('stops before a record that nobody can read', () => {
+    const step = play(fresh, tick(7_000), read(7_001, 1, 'unreadable'))
+    expect([step.effects, step.state.trouble]).toEqual([[], 'RecordUnreadable'])
   })
 
   test('claims nothing while the cut of its log is on its way to the disk', () => {
@@ -161,27 +173,36 @@ describe('a primary alone', () => {
   })
 })
 
-/** c follows, has everything, and is counted. */
-const counted = play(
-  alone,
-  { kind: 'followed', at: 8_000, copy: c },
-  { kind: 'confirmed', at: 8_010, copy: c, sequence: 3, complete: true },
-).state
+/** c follows, has everything, has answered the beacon of 8,000, and is counted. */
+const whole = play(alone, { kind: 'followed', at: 7_990, copy: c }, tick(8_000), {
+  kind: 'confirmed',
+  at: 8_010,
+  copy: c,
+  sequence: 3,
+  complete: true,
+}).state
+const counted = play(whole, { kind: 'promised', at: 8_020, copy: c, number: 1 }).state
 
 describe('a follower that has everything', () => {
   test('counts before it is added: no right and no acknowledgement without it', () => {
     const next = play(counted, { kind: 'appended', at: 8_020, last: 4 }, { kind: 'synced', at: 8_020, sequence: 4 }).state
-    expect([mayAct(next, 8_020), committed(next), acknowledges(next, 4)]).toEqual([false, 3, 'wait'])
+    expect([committed(next), acknowledges(next, 4)]).toEqual([3, 'wait'])
+    expect([mayAct(next, 8_000 + timers.right - timers.stop - 1), mayAct(next, 8_000 + timers.right - timers.stop)]).toEqual([true, false])
+  })
+
+  test('does not count before it has promised, so that nobody has to stop while it joins', () => {
+    expect(mayAct(whole, 9e9)).toBe(true)
+    const late = play(whole, tick(8_500), { kind: 'promised', at: 8_000 + timers.right - timers.stop, copy: c, number: 1 }).state
+    expect(mayAct(late, 9e9)).toBe(true)
   })
 
   test('is added after its answer to a beacon sent since', () => {
     const beaconed = play(counted, tick(8_500))
-    expect(beaconed.effects).toEqual([
-      { kind: 'beacon', epoch: 5, number: 1 },
-      { kind: 'read', call: 4 },
-    ])
-    expect(effectsOf(beaconed.state, read(8_550, 4, won))).toEqual([])
-    const promised = play(beaconed.state, { kind: 'promised', at: 8_520, copy: c, number: 1 }, read(8_550, 4, won))
+    expect(beaconed.effects).toEqual([{ kind: 'beacon', epoch: 5, number: 2 }])
+    expect(effectsOf(beaconed.state, tick(8_510))).toEqual([])
+    const answered = play(beaconed.state, { kind: 'promised', at: 8_520, copy: c, number: 2 }, tick(8_530))
+    expect(answered.effects).toEqual([{ kind: 'read', call: 4 }])
+    const promised = play(answered.state, read(8_550, 4, won))
     const { version: _, ...content } = won
     expect(promised.effects).toEqual([{ kind: 'write', call: 5, base: '8', content: { ...content, inSync: [b, c] } }])
     expect(mayAct(promised.state, 8_500 + timers.right - timers.stop - 1)).toBe(true)
@@ -191,7 +212,7 @@ describe('a follower that has everything', () => {
 
 /** b leads epoch 5 with c in the set, which has promised at 9,000 and confirmed all. */
 const pair = { ...won, version: '9', inSync: [b, c] }
-const led = play(counted, tick(9_000), { kind: 'promised', at: 9_010, copy: c, number: 1 }, read(9_020, 4, pair)).state
+const led = play(counted, tick(9_000), { kind: 'promised', at: 9_010, copy: c, number: 2 }, tick(9_015), read(9_020, 4, pair)).state
 
 describe('a primary with a standby', () => {
   test('removes it when it does not answer for removeAfter, and needs it until a GET shows that the removal has won', () => {

@@ -50,6 +50,7 @@ const STEPS: Steps = {
   seenStored: standby.seenStored,
   welcomed: standby.welcomed,
   following: standby.following,
+  joinFailed: standby.joinFailed,
   completed: (state) => stay({ ...state, disk: { ...state.disk, complete: true } }),
   sessionEnded,
   beacon: standby.beaconArrived,

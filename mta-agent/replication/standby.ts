@@ -7,6 +7,7 @@ import {
   type Standby,
   stay,
   type Step,
+  troubleOf,
 } from './agent-state.ts'
 import { giveUp, isCalling, mayReadAgain, sendRead, sendWrite } from './calls.ts'
 import { leads } from './primary.ts'
@@ -41,7 +42,7 @@ export function tickStandby(state: AgentState, role: Standby, at: Millis): Step 
 }
 
 export function readAsStandby(before: AgentState, role: Standby, event: EventOf<'read'>): Step {
-  if (event.record === 'missing') return stay({ ...before, trouble: 'RecordMissing' })
+  if (typeof event.record === 'string') return stay({ ...before, trouble: troubleOf(event.record) })
   const { trouble: _, ...rest } = before
   const state: AgentState = { ...rest, view: recordRead(before.view, event.record) }
   if (event.record.epoch < state.disk.seen) return stay({ ...state, trouble: 'RecordWentBack' })
@@ -125,7 +126,7 @@ export function claimAnswered(state: AgentState, role: Claiming, at: Millis): St
 }
 
 export function readAsClaiming(before: AgentState, role: Claiming, event: EventOf<'read'>): Step {
-  if (event.record === 'missing') return stay({ ...becomeStandby(before, event.at), trouble: 'RecordMissing' })
+  if (typeof event.record === 'string') return stay({ ...becomeStandby(before, event.at), trouble: troubleOf(event.record) })
   const state: AgentState = { ...before, view: recordRead(before.view, event.record) }
   if (event.record.version === role.claim.base) {
     // It may still land, or be lost for good: the same write again, which can win only once.
@@ -170,6 +171,13 @@ export function following(state: AgentState, event: EventOf<'following'>): Step 
     // The first beacon is on its way: no claim of a read that was sent before.
     pledge: { boundUntil: Math.max(state.pledge.boundUntil, event.at + state.timers.call), heardOver: 0 },
   })
+}
+
+/** Its disk knows no more than before, so it is as free, or as bound, as before. */
+export function joinFailed(state: AgentState, event: EventOf<'joinFailed'>): Step {
+  if (state.role.kind !== 'standby' || state.role.joining !== event.epoch) return stay(state)
+  const { joining: _, ...role } = state.role
+  return stay({ ...state, role })
 }
 
 /** R4: a follower answers each beacon of its epoch with a promise, counted from the arrival. */

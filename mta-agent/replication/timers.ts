@@ -57,6 +57,9 @@ export const FAST_TIMERS: Timers = buildTimers({
   harmlessPause: 800,
 })
 
+/** The timers that a stream's spec names. */
+export const timersOf = (timing: 'Default' | 'Fast'): Timers => (timing === 'Fast' ? FAST_TIMERS : DEFAULT_TIMERS)
+
 /** Throws RangeError, naming the inequality, for timers under which the protocol would not be safe or would not work. */
 export function buildTimers(timers: Timers): Timers {
   for (const [name, value] of Object.entries(timers)) {
