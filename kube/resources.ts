@@ -127,6 +127,26 @@ export const CUSTOM_RESOURCE_DEFINITIONS = resource({
   plural: 'customresourcedefinitions',
   namespaced: false,
 })
+/** discovery.k8s.io/v1 EndpointSlice. */
+export type EndpointSlice = KubeObject & {
+  /** Cannot be changed. */
+  readonly addressType: 'IPv4' | 'IPv6' | 'FQDN'
+  readonly endpoints:
+    | readonly {
+        readonly addresses: readonly string[]
+        readonly conditions?: { readonly ready?: boolean; readonly serving?: boolean; readonly terminating?: boolean }
+        readonly nodeName?: string
+      }[]
+    | null
+  readonly ports?: readonly { readonly name?: string; readonly port?: number; readonly protocol?: string }[] | null
+}
+export const ENDPOINT_SLICES = resource<EndpointSlice>({
+  group: 'discovery.k8s.io',
+  version: 'v1',
+  kind: 'EndpointSlice',
+  plural: 'endpointslices',
+  namespaced: true,
+})
 export const EVENTS = resource({ group: 'events.k8s.io', version: 'v1', kind: 'Event', plural: 'events', namespaced: true })
 
 /** coordination.k8s.io/v1 Lease. Times are MicroTime: RFC 3339 with six digits of a second. */

@@ -41,7 +41,7 @@ const MAY_IMPORT: Record<string, Allowed> = {
     packages: ['peer-tls.ts: node:*'],
   },
   'mta-agent/replication/coordinator': {
-    folders: ['kube', 'mta-agent/contract', 'mta-agent/replication', 'mta-agent/replication/log-link'],
+    folders: ['crds', 'kube', 'mta-agent/contract', 'mta-agent/replication', 'mta-agent/replication/log-link'],
     packages: ['node:*', 'zod'],
   },
   'mta-agent/replication/log-link': { folders: ['mta-agent/queue', 'mta-agent/replication'], packages: ['node:*', 'zod'] },

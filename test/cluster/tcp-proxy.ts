@@ -17,13 +17,15 @@ export type TcpProxy = AsyncDisposable & {
   heal(): void
 }
 
-export async function openTcpProxy(target: { readonly host: string; readonly port: number }): Promise<TcpProxy> {
+/** A port that changes, of a server that starts anew, is asked for with each connection. */
+export async function openTcpProxy(target: { readonly host: string; readonly port: number | (() => number) }): Promise<TcpProxy> {
   const pairs = new Set<Socket>()
   let [accepted, whole] = [0, true]
   const server = createServer((client) => {
     if (!whole) return void client.destroy()
     accepted += 1
-    const upstream = connect(target)
+    const port = typeof target.port === 'number' ? target.port : target.port()
+    const upstream = connect({ host: target.host, port })
     pairs.add(client)
     const end = () => {
       pairs.delete(client)

@@ -13,7 +13,9 @@ import type { Millis } from '../timers.ts'
  *   standby:  follow ──▶ log link opened, tail cut, `seen` fsynced ──▶ logJoined … logLinkEnded
  *                     └▶ no link, or refused: nothing is changed on the disk ──▶ logLinkEnded alone
  *   primary:  followerJoined ──▶ the other side's log link comes with this token ──▶ confirmed … logLinkEnded
- *   both:     sessionEnded: close the log link; logLinkEnded follows here too, exactly once for each session
+ *   both:     sessionEnded: close the log link, and take nothing more from it; logLinkEnded follows here too, exactly once for each session
+ *
+ * The main thread does what it is told in the order in which it is told: what comes after `sessionEnded` finds nothing of that session under way.
  */
 
 /** Another instance of the shard and where it listens. */
@@ -73,7 +75,7 @@ export type ToCoordinator =
   // Answers of the disk.
   | { readonly kind: 'seenStored'; readonly epoch: number }
   | { readonly kind: 'quickClaimNoted'; readonly wall: Millis }
-  // Orders from outside. One that names another epoch or version than there is now is refused, or nothing.
+  // Orders from outside. A switchover of another epoch than is led here now is nothing.
   | { readonly kind: 'switchover'; readonly epoch: number }
   | { readonly kind: 'switchoverCalledOff'; readonly epoch: number }
   | { readonly kind: 'force'; readonly recordVersion: string; readonly incompleteToo: boolean }
@@ -104,7 +106,7 @@ export type FromCoordinator =
   | { readonly kind: 'lead'; readonly epoch: number; readonly forcedEpoch: number }
   /** The cell says so already. Nothing of this epoch is answered with 250 any more; the addresses go. */
   | { readonly kind: 'stepDown'; readonly epoch: number }
-  /** fsync, then `seenStored`. */
+  /** fsync it, and that the copy is complete (a leader's log is the whole log), then `seenStored`. */
   | { readonly kind: 'storeSeen'; readonly epoch: number }
   /** fsync, then `quickClaimNoted`. The coordinator waits for it. */
   | { readonly kind: 'noteQuickClaim'; readonly wall: Millis }
@@ -126,7 +128,7 @@ export type FromCoordinator =
   /** Called off: accept and begin transactions again. */
   | { readonly kind: 'openListener' }
   | { readonly kind: 'removeAddresses' }
-  | { readonly kind: 'switchoverRefused'; readonly because: SwitchoverRefusal | 'OtherEpoch' }
+  | { readonly kind: 'switchoverRefused'; readonly because: SwitchoverRefusal }
   | { readonly kind: 'forceRefused'; readonly because: ForceRefusal }
   // For people.
   | { readonly kind: 'status'; readonly status: ReplicationFacts }

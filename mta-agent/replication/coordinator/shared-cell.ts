@@ -38,15 +38,17 @@ export type CellOfCoordinator = {
   stalledFor(at: Millis): Millis
 }
 
+export const NO_PERMISSION: Permission = {
+  acts: Number.NEGATIVE_INFINITY,
+  starts: Number.NEGATIVE_INFINITY,
+  right: Number.NEGATIVE_INFINITY,
+  attachFrom: Number.POSITIVE_INFINITY,
+}
+
 /** Nothing may be done, and the main loop has just moved. */
 export function createCell(at: Millis): SharedArrayBuffer {
   const buffer = new SharedArrayBuffer(SLOTS.length * 8)
-  cellOfCoordinator(buffer).permit({
-    acts: Number.NEGATIVE_INFINITY,
-    starts: Number.NEGATIVE_INFINITY,
-    right: Number.NEGATIVE_INFINITY,
-    attachFrom: Number.POSITIVE_INFINITY,
-  })
+  cellOfCoordinator(buffer).permit(NO_PERMISSION)
   const main = cellOfMain(buffer)
   main.moved(at)
   main.syncing(undefined)
