@@ -16,13 +16,14 @@ const WALL = 1_000_000_000
 
 let now: number
 let told: FromCoordinator[]
+let actedWhenTold: boolean[]
 let writes: RecordContent[]
 let answer: () => RecordAnswer
 let cell: SharedArrayBuffer
 let announced: { readonly epoch: number; readonly signal: AbortSignal }[]
 
 beforeEach(() => {
-  ;[now, told, writes, announced, cell] = [0, [], [], [], createCell(0)]
+  ;[now, told, actedWhenTold, writes, announced, cell] = [0, [], [], [], [], createCell(0)]
 })
 
 function start(disk = { seen: 4, complete: true, quickClaimAt: 0 }): Coordinator {
@@ -33,7 +34,10 @@ function start(disk = { seen: 4, complete: true, quickClaimAt: 0 }): Coordinator
       read: async () => answer(),
       write: async (_, content) => void writes.push(content),
     },
-    tell: (message) => told.push(message),
+    tell: (message) => {
+      told.push(message)
+      if (message.kind === 'stepDown' || message.kind === 'sessionEnded') actedWhenTold.push(main().mayAct(now))
+    },
     clock: () => now,
     wall: () => WALL + now,
     token: () => `token-${now}`,
@@ -109,6 +113,7 @@ describe('a standby', () => {
     answer = () => record({ holder: { instance: 'b', incarnation: 'before' } })
     await pass(coordinator, 10)
     expect([kinds(), writes]).toEqual([['noteQuickClaim'], []])
+    for (let tick = 0; tick < 20_000; tick++) coordinator.tick()
     await pass(coordinator, 2_000)
     const wire = openWire()
     coordinator.onFound({ peer, epoch: 4, welcome, link: wire })
@@ -211,7 +216,7 @@ describe('a primary', () => {
     told = []
     const wire = openWire()
     follow(coordinator, wire)
-    coordinator.take({ kind: 'confirmed', session: 1, sequence: 3, complete: true })
+    coordinator.take({ kind: 'confirmed', session: 1, sequence: 2, complete: true })
     await pass(coordinator, 3_200)
     coordinator.onPromise(1, 1)
     coordinator.take({ kind: 'appended', epoch: 5, last: 4 })
@@ -225,12 +230,14 @@ describe('a primary', () => {
     const coordinator = await lead()
     const wire = openWire()
     follow(coordinator, wire)
+    expect(main().mayAct(now)).toBe(true)
     told = []
+    actedWhenTold = []
     coordinator.onHigherEpoch(6)
     answer = () => record({ version: '9', epoch: 6, inSync: [a] })
     await pass(coordinator, 3_500)
     await pass(coordinator, 3_900)
-    expect([main().mayAct(3_900), kinds(), wire.ended]).toEqual([false, ['sessionEnded', 'stepDown'], ['end']])
+    expect([kinds(), wire.ended, actedWhenTold]).toEqual([['sessionEnded', 'stepDown'], ['end'], [false, false]])
     expect(announced[0]?.signal.aborted).toBe(true)
   })
 
