@@ -28,12 +28,14 @@ afterAll(async () => {
 })
 
 /** The first instance leads, the others are in sync. */
-async function openPair(name: string): Promise<Shard> {
-  const shard = await openShard({ name, client, kubeconfig: server.kubeconfig, certificates })
+async function openInSync(name: string, instances: readonly string[]): Promise<Shard> {
+  const shard = await openShard({ name, instances, client, kubeconfig: server.kubeconfig, certificates })
   const [a] = shard.members
-  await waitFor('a primary with a standby in sync', async () => a.acts && inSync(await shard.record()).length === 2)
+  await waitFor('a primary with its standbys in sync', async () => a.acts && inSync(await shard.record()).length === instances.length)
   return shard
 }
+
+const openPair = (name: string): Promise<Shard> => openInSync(name, ['a', 'b'])
 
 const QUICK = { withinMillis: 20_000, everyMillis: 20 }
 
@@ -179,4 +181,44 @@ test('a primary without a standby is back as soon as its process is', async () =
   await waitFor('it to act', () => a.acts, QUICK)
   expect(monotonicMillis() - started).toBeLessThan(timers.promise / 2)
   expect(a.status?.lastChange).toMatchObject({ reason: 'Restarted' })
+})
+
+test('of two standbys one takes over, and acts only with the promise of the other', async () => {
+  await using shard = await openInSync('three', ['a', 'b', 'c'])
+  const [a, ...standbys] = shard.members
+  const killed = monotonicMillis()
+  await a.kill()
+  const heir = await waitFor('one of them to act', () => standbys.find((one) => one.acts), QUICK)
+  // Its claim may cross the other's, and the other has to find it.
+  expect(monotonicMillis() - killed).toBeLessThan(CLAIMED_WITHIN + timers.promise)
+  await waitFor('the other to follow', async () => inSync(await shard.record()).length === 2, QUICK)
+  const other = standbys.find((one) => one !== heir)
+  const record = await shard.record()
+  expect({ holder: record.holder.instance, follows: other?.status?.following, overlaps: shard.overlaps() }).toEqual({
+    holder: heir.instance,
+    follows: heir.instance,
+    overlaps: [],
+  })
+})
+
+test('a copy that is out of the set is promoted by word of an admin, and by that only', async () => {
+  await using shard = await openPair('forced')
+  const [a, b] = shard.members
+  a.link.cut()
+  await waitFor('the standby to be removed', async () => inSync(await shard.record()).length === 1, QUICK)
+  await a.kill()
+  await sleep(2 * timers.promise)
+  expect([b.acts, b.status?.role]).toEqual([false, 'Standby'])
+  const { version: recordVersion, epoch } = await shard.record()
+  b.post({ kind: 'force', recordVersion: '1', incompleteToo: false })
+  await waitFor('the refusal', () => b.said.some(({ message }) => message.kind === 'forceRefused' && message.because === 'OtherVersion'))
+  b.post({ kind: 'force', recordVersion, incompleteToo: false })
+  await waitFor('the promotion', () => b.acts, QUICK)
+  const record = await shard.record()
+  expect({ epoch: record.epoch, forced: record.forcedEpoch, set: inSync(record) }).toEqual({
+    epoch: epoch + 1,
+    forced: epoch + 1,
+    set: ['forced-b/forced-b-copy'],
+  })
+  expect(b.status?.lastChange).toMatchObject({ reason: 'Forced' })
 })
