@@ -86,6 +86,14 @@ test('after ten failures a client must wait, others and those who are in do not'
   expect(await authenticator.verify('user', 'guess', 'bad')).toBe('throttled')
 })
 
+test('a clock that is set back adds no failures', async () => {
+  const { authenticator, state } = await openAuthenticator({ user: 'secret' })
+  state.now = 3_600_000
+  expect(await authenticator.verify('user', 'guess', 'client')).toBe('wrong')
+  state.now = 0
+  expect(await authenticator.verify('user', 'secret', 'client')).toBe('verified')
+})
+
 test('more tries at a time than can wait are told to come back', async () => {
   const { authenticator } = await openAuthenticator({ user: 'secret' })
   const results = await Promise.all(Array.from({ length: 100 }, (_, i) => authenticator.verify('user', 'secret', `client ${i}`)))

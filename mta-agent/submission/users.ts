@@ -88,7 +88,9 @@ export class Authenticator {
   #failuresOf(client: string): number {
     const seen = this.#failures.get(client)
     if (seen === undefined) return 0
-    return Math.max(0, seen.count - Math.floor((this.#options.clock() - seen.at) / FAILURE_COOLS_AFTER))
+    // A clock that was set back must not add failures: the client would be shut out for as long as it was set back.
+    const cooled = Math.floor(Math.max(0, this.#options.clock() - seen.at) / FAILURE_COOLS_AFTER)
+    return Math.max(0, seen.count - cooled)
   }
 
   #recordFailure(client: string): void {
