@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
-import { Wire } from './wire.ts'
+import { Wire, WireFailed } from './wire.ts'
 
 /** A wire to a server that says `greeting` and no more. */
 async function wireTo(greeting: string): Promise<AsyncDisposable & { readonly wire: Wire }> {
@@ -28,6 +28,11 @@ async function readAll(wire: Wire): Promise<readonly string[]> {
     }
   }
 }
+
+test('what was stopped before it began fails as what is stopped while it connects', async () => {
+  const target = { address: '127.0.0.1', port: 9, localAddress: '127.0.0.1' }
+  await expect(Wire.open(target, 5_000, AbortSignal.abort())).rejects.toThrow(new WireFailed('STOPPED', 'stopped before connecting'))
+})
 
 test('as many replies as a pipelined group has may wait to be read', async () => {
   await using server = await wireTo('250 yes\r\n'.repeat(102) + '221 bye\r\n')

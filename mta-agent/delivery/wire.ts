@@ -39,7 +39,7 @@ export class Wire {
 
   /** Rejects with WireFailed. */
   static async open(target: WireTarget, timeoutMillis: Millis, signal: AbortSignal): Promise<Wire> {
-    signal.throwIfAborted()
+    if (signal.aborted) throw new WireFailed('STOPPED', 'stopped before connecting')
     const socket = connectTcp({ host: target.address, port: target.port, localAddress: target.localAddress, noDelay: true })
     const timer = setTimeout(() => socket.destroy(new WireFailed('TIMEOUT', `no connection within ${timeoutMillis} ms`)), timeoutMillis)
     const stop = (): void => void socket.destroy(new WireFailed('STOPPED', 'stopped while connecting'))
