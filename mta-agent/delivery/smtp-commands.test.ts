@@ -25,6 +25,11 @@ test('RCPT carries the wishes of its own recipient', () => {
   expect(formatRcpt(to, NO_CAPABILITIES)).toBe('RCPT TO:<b@example.com>\r\n')
 })
 
+test('an original recipient is said in ASCII, whatever the server offers (RFC 6533 section 3)', () => {
+  const to = recipient('b@example.com', { originalRecipient: 'utf-8;jörg+😀@example.com' })
+  expect(formatRcpt(to, ALL)).toBe('RCPT TO:<b@example.com> ORCPT=utf-8;j\\x{F6}rg+2B\\x{1F600}@example.com\r\n')
+})
+
 test.each(['a@b.example\r\nDATA', 'a>@b.example', 'a\u0000@b.example', '"a\n"@b.example'])(
   'an address that is no address is never said: %j',
   (address) => {

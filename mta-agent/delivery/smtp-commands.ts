@@ -63,10 +63,14 @@ export function formatRcpt(recipient: Recipient, offered: Capabilities): string 
   return `${words.join(' ')}\r\n`
 }
 
-/** `rfc822;a+b@example.com` → `rfc822;a+2Bb@example.com` (RFC 3461 section 4.2: the type stands as it is). */
+/**
+ * `rfc822;a+b@example.com` → `rfc822;a+2Bb@example.com` (RFC 3461 section 4.2: the type stands as it is). What is not ASCII is written so
+ * that every server takes it: `utf-8;ö@example.com` → `utf-8;\x{F6}@example.com` (RFC 6533 section 3).
+ */
 function formatOriginalRecipient(decoded: string): string {
   const cut = decoded.indexOf(';')
-  return `${decoded.slice(0, cut + 1)}${formatXtext(decoded.slice(cut + 1))}`
+  const ascii = decoded.slice(cut + 1).replaceAll(/\P{ASCII}/gu, (char) => `\\x{${char.codePointAt(0)?.toString(16).toUpperCase()}}`)
+  return `${decoded.slice(0, cut + 1)}${formatXtext(ascii)}`
 }
 
 /** RFC 3461 section 4: printable ASCII but for `+` and `=`; every other octet as `+` and two hexadecimal digits. */

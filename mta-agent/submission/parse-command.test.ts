@@ -35,11 +35,23 @@ test.each([
   ['MAIL FROM:<a@example.com> ENVID=a+0D+0Ab', '501 5.5.4'],
   ['MAIL FROM:<a@example.com> ENVID=a+b', '501 5.5.4'],
   [`MAIL FROM:<a@example.com> ENVID=${'a'.repeat(101)}`, '501 5.5.4'],
+  ['MAIL FROM:<a@example.com> ENVID=a+E4', '501 5.5.4'],
+  ['MAIL FROM:<a@example.com> ENVID=ä', '501 5.5.4'],
   ['MAIL FROM:<a@example.com> REQUIRETLS', '555 5.5.4'],
   ['MAIL FROM:<a@example.com> =x', '501 5.5.4'],
 ])('%s is refused with %s', (text, want) => {
   const result = mail(text)
   expect(result.kind === 'refused' && `${result.reply.code} ${result.reply.enhanced}`).toBe(want)
+})
+
+test.each(['rfc822;j+C3+B6rg@example.org', 'rfc822;jörg@example.org'])('ORCPT=%s is refused: xtext is of ASCII', (value) => {
+  expect(rcpt(`RCPT TO:<b@example.org> ORCPT=${value}`)).toMatchObject({ kind: 'refused', reply: { code: 501, enhanced: '5.5.4' } })
+})
+
+test('an original recipient of type utf-8 may be UTF-8 in an internationalised transaction', () => {
+  const line = Buffer.from('RCPT TO:<b@example.org> ORCPT=utf-8;jörg@example.org')
+  expect(parseRcpt(line, true)).toMatchObject({ value: { originalRecipient: 'utf-8;jörg@example.org' } })
+  expect(parseRcpt(line, false)).toMatchObject({ kind: 'refused' })
 })
 
 test('a command that is not UTF-8 is refused', () => {

@@ -70,7 +70,7 @@ export function parseRcpt(line: Buffer, smtpUtf8: boolean): Parsed<Recipient> {
   if (result.kind === 'fault') return refused(...codesOf(result.fault, 'recipient'), `recipient: ${result.fault.text}`)
   const notify = parseNotify(parameters.value)
   if (typeof notify === 'string') return refused(501, '5.5.4', notify)
-  const original = parseOriginalRecipient(parameters.value)
+  const original = parseOriginalRecipient(parameters.value, smtpUtf8)
   if (original.fault !== undefined) return refused(501, '5.5.4', original.fault)
   const { address, domain } = result.mailbox
   return parsed({
@@ -138,21 +138,30 @@ function parseNotify(given: Parameters): readonly Notify[] | undefined | string 
   return words.includes('NEVER') && words.length > 1 ? 'NOTIFY=NEVER must stand alone' : words
 }
 
-/** RFC 3461 section 4.2: ORCPT=addr-type;xtext, at most 500 characters. */
-function parseOriginalRecipient(given: Parameters): { readonly value?: string; readonly fault?: string } {
+/**
+ * RFC 3461 section 4.2: ORCPT=addr-type;xtext, at most 500 characters. An address of type utf-8 may stand there as it is, where the
+ * transaction is internationalised (RFC 6533 section 3).
+ */
+function parseOriginalRecipient(given: Parameters, smtpUtf8: boolean): { readonly value?: string; readonly fault?: string } {
   const value = given.get('ORCPT')
   if (value === undefined) return {}
-  const groups = /^(?<type>[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+);(?<address>.+)$/u.exec(value)?.groups
-  const address = decodeXtext(groups?.['address'])
-  if (groups === undefined || address === undefined || value.length > 500) {
-    return { fault: 'ORCPT must be type;address in xtext, at most 500 characters' }
-  }
-  return { value: `${groups['type']?.toLowerCase()};${address}` }
+  const fault = 'ORCPT must be type;address in xtext, at most 500 octets'
+  const { type, text } = ORIGINAL_RECIPIENT.exec(value)?.groups ?? {}
+  if (type === undefined || text === undefined || Buffer.byteLength(value) > 500) return { fault }
+  const isUnitext = smtpUtf8 && type.toLowerCase() === 'utf-8' && UNITEXT.test(text)
+  const address = isUnitext ? text : decodeXtext(text)
+  return address === undefined ? { fault } : { value: `${type.toLowerCase()};${address}` }
 }
 
-/** xtext (RFC 3461 section 4); undefined when it is none or hides a control character, which could end up in a header. */
+const ORIGINAL_RECIPIENT = /^(?<type>[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+);(?<text>.+)$/u
+const UNITEXT = /^[^\s\p{Cc}+=]+$/u
+
+/**
+ * xtext (RFC 3461 section 4); undefined when it is none or hides a control character, which could end up in a header. What it encodes is
+ * ASCII: octets above 127 would be another text in each report that shows them.
+ */
 export function decodeXtext(text: string | undefined): string | undefined {
-  if (text === undefined || /\+(?![0-9A-F]{2})/.test(text)) return undefined
+  if (text === undefined || /\+(?![0-7][0-9A-F])|[^\x21-\x7e]/.test(text)) return undefined
   const decoded = text.replace(/\+([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
   return /\p{Cc}/u.test(decoded) ? undefined : decoded
 }
