@@ -35,7 +35,6 @@ type Done = () => void
 const ENHANCED = /^[245]\.\d{1,3}\.\d{1,3} /
 /** Commands that a session may spend without handing in a message: a client that only chats holds a place that others need. */
 const MAX_IDLE_COMMANDS = 100
-const FREE_COMMANDS = ['RCPT', 'DATA', 'QUIT']
 const MAX_AUTH_FAILURES = 3
 
 export class SubmissionSession extends SMTPConnection {
@@ -104,10 +103,16 @@ export class SubmissionSession extends SMTPConnection {
       return
     }
     const name = command.subarray(0, 12).toString('latin1').split(' ')[0]?.toUpperCase() ?? ''
-    if (speaks && !FREE_COMMANDS.includes(name) && ++this.#idleCommands > MAX_IDLE_COMMANDS) {
+    if (speaks && !this.#isFree(name) && ++this.#idleCommands > MAX_IDLE_COMMANDS) {
       return this.send(421, `4.7.0 more than ${MAX_IDLE_COMMANDS} commands without a message`)
     }
     super._onCommand(command, callback)
+  }
+
+  /** What a transaction needs, however many recipients it has, while there is one. */
+  #isFree(name: string): boolean {
+    if (name === 'RCPT') return this.#mail !== undefined
+    return name === 'DATA' ? this.#recipients.size > 0 : name === 'QUIT'
   }
 
   override _resetSession(): void {

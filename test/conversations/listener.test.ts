@@ -176,12 +176,22 @@ test('TLS below 1.2 is refused', async () => {
   old.destroy()
 })
 
-test('a session that only chats is ended', async () => {
+test.each(['NOOP', 'RCPT TO:<a@example.com>', 'DATA'])('a session that only chats is ended (%s)', async (command) => {
   await using stage = await openStage()
   const client = await openClient(stage)
   await readTo(client, '220')
-  client.send('NOOP\r\n'.repeat(101))
+  client.send(`EHLO client.example\r\n${`${command}\r\n`.repeat(100)}`)
   expect(await readTo(client, '421')).toBe('421 4.7.0 more than 100 commands without a message')
+  client.destroy()
+})
+
+test('the recipients of a message are no chat', async () => {
+  await using stage = await openStage({ settings: { maxRecipients: 1000 } })
+  const client = await openClient(stage)
+  await readTo(client, '220')
+  const recipients = Array.from({ length: 300 }, (_, at) => `RCPT TO:<user${at}@example.com>\r\n`).join('')
+  client.send(`EHLO client.example\r\nMAIL FROM:<a@example.com>\r\n${recipients}DATA\r\n`)
+  expect(await readTo(client, '354')).toMatch(/^354/)
   client.destroy()
 })
 
