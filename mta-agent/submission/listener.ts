@@ -92,6 +92,8 @@ class Listener implements Submission {
   #stopping = false
   #inFlightBytes = 0
   #pair: Certificate | undefined
+  /** One change after the other: two at once would take the port of implicit TLS from each other. Never rejects. */
+  #changing: Promise<void> = Promise.resolve()
 
   constructor(ports: SubmissionPorts) {
     this.#ports = ports
@@ -124,7 +126,13 @@ class Listener implements Submission {
     await this.#openImplicit()
   }
 
-  async reconfigure(): Promise<void> {
+  reconfigure(): Promise<void> {
+    const changed = this.#changing.then(() => this.#change())
+    this.#changing = changed.catch(() => undefined)
+    return changed
+  }
+
+  async #change(): Promise<void> {
     const { hostName, maxMessageBytes, maxConnections } = this.#ports.settings()
     const pair = this.#ports.certificate()
     for (const server of this.#servers()) {
@@ -162,7 +170,10 @@ class Listener implements Submission {
 
   async #openImplicit(): Promise<void> {
     if (this.#implicit !== undefined || this.#stopping || this.#ports.certificate() === undefined) return
-    this.#implicit = await this.#listen('implicit', this.#ports.settings().implicitTlsPort)
+    const server = await this.#listen('implicit', this.#ports.settings().implicitTlsPort)
+    // A drain that began meanwhile has not seen it.
+    if (this.#stopping) server.server.close()
+    else this.#implicit = server
   }
 
   async #listen(tls: 'starttls' | 'implicit', port: number): Promise<SubmissionServer> {

@@ -1,4 +1,6 @@
 import fc from 'fast-check'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { expect, test } from 'vitest'
 import { makeCertificate, openStage, type Staged } from './stage.ts'
@@ -157,6 +159,33 @@ test('a new certificate is shown to the next session, and the port of implicit T
   stage.certificate = await makeCertificate('second.example')
   await stage.submission.reconfigure()
   expect(await nameShown(stage)).toBe('second.example')
+})
+
+test('two changes at a time open the port of implicit TLS once', async () => {
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  const { port } = other.address() as AddressInfo
+  other.close()
+  await once(other, 'close')
+  await using stage = await openStage({ settings: { implicitTlsPort: port } })
+  stage.certificate = await makeCertificate('mta.example')
+  const newer = await makeCertificate('newer.example')
+  const first = stage.submission.reconfigure()
+  await Promise.resolve()
+  stage.certificate = newer
+  await Promise.all([first, stage.submission.reconfigure()])
+  expect(stage.submission.ports.submissions).toBe(port)
+  expect(await nameShown(stage)).toBe('newer.example')
+})
+
+test('the port of implicit TLS that opens while a drain begins is closed again', async () => {
+  await using stage = await openStage()
+  stage.certificate = await makeCertificate('mta.example')
+  const changed = stage.submission.reconfigure()
+  await Promise.resolve()
+  await stage.submission.drain(AbortSignal.abort())
+  await changed
+  expect(stage.submission.ports.submissions).toBeUndefined()
 })
 
 test('TLS below 1.2 is refused', async () => {
