@@ -151,6 +151,19 @@ test('a reply in UTF-8 stays readable in the text and becomes ASCII in the field
   expect(fields[1]).toMatchObject({ 'Diagnostic-Code': 'smtp; 550 Empf?nger unbekannt' })
 })
 
+test('a report with a part of 8 bits says so as a whole (RFC 2045 section 6.4), another does not', async () => {
+  const encodingOf = async (given: ReportInput) => (await read(given)).parsed.headers.get('content-transfer-encoding')
+  const original = { ...input().original, content: Buffer.from(`Subject: Grüße\r\n${ORIGINAL}`) }
+  expect([await encodingOf(input({ original })), await encodingOf(input())]).toEqual(['8bit', undefined])
+})
+
+test('lines are cut by octets, and never within a character', async () => {
+  const [failed] = input().recipients
+  const { raw, parsed } = await read(input({ recipients: [{ ...failed!, reply: { code: 550, text: '😀'.repeat(500) } }] }))
+  expect(Math.max(...raw.split('\r\n').map((line) => Buffer.byteLength(line)))).toBeLessThan(998)
+  expect(parsed.text?.replaceAll(/[^😀]/gu, '')).toBe('😀'.repeat(500))
+})
+
 test.each([
   ['the null sender', '', ORIGINAL, 'NullSender'],
   ['MAILER-DAEMON', 'MAILER-DAEMON@example.org', ORIGINAL, 'MailerDaemon'],

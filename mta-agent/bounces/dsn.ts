@@ -49,13 +49,13 @@ const MAX_RETURNED_BYTES = 262_144
 export function buildReport(input: ReportInput): Report {
   const international = [input.sender, ...input.recipients.map(({ address }) => address)].some((address) => !isAscii(address))
   const parts = [formatExplanation(input), formatDeliveryStatus(input, international), ...formatOriginal(input, international)]
+  const eightBit = parts.some((part) => part.some((octet) => octet > 0x7f))
   const pieces = [
-    Buffer.from(formatHeader(input)),
+    Buffer.from(formatHeader(input, eightBit ? '8bit' : '7bit')),
     ...parts.flatMap((part) => [Buffer.from(`--${input.boundary}\r\n`), part, CRLF]),
     Buffer.from(`--${input.boundary}--\r\n`),
   ]
-  const content = Buffer.concat(pieces)
-  return { content, body: content.some((octet) => octet > 0x7f) ? '8BITMIME' : '7BIT', smtpUtf8: international }
+  return { content: Buffer.concat(pieces), body: eightBit || international ? '8BITMIME' : '7BIT', smtpUtf8: international }
 }
 
 const CRLF = Buffer.from('\r\n')
@@ -70,7 +70,8 @@ const SUBJECTS = {
 const gravest = ({ recipients }: ReportInput): ReportedRecipient['action'] =>
   (['failed', 'delayed'] as const).find((action) => recipients.some((recipient) => recipient.action === action)) ?? 'relayed'
 
-const formatHeader = (input: ReportInput): string =>
+/** `encoding`: of the whole, which is that of its parts (RFC 2045 section 6.4). */
+const formatHeader = (input: ReportInput, encoding: '7bit' | '8bit'): string =>
   lines([
     `From: Mail Delivery System <MAILER-DAEMON@${input.reportingHost}>`,
     `To: <${clean(input.sender)}>`,
@@ -81,6 +82,7 @@ const formatHeader = (input: ReportInput): string =>
     'MIME-Version: 1.0',
     'Content-Type: multipart/report; report-type=delivery-status;',
     ` boundary="${input.boundary}"`,
+    ...(encoding === '8bit' ? ['Content-Transfer-Encoding: 8bit'] : []),
     '',
   ])
 
@@ -205,20 +207,21 @@ const field = (text: string, international: boolean): string =>
 
 const isAscii = (text: string): boolean => !/[\u0080-\uffff]/.test(text)
 
-/** Lines of at most 72 characters, but for words that are longer; those are cut at 500, so that no line comes near 998. */
+/** Lines of at most 72 octets, but for words that are longer; those are cut, so that no line comes near 998 octets (RFC 5322 section 2.1.1). */
 function wrap(text: string): string[] {
   const wrapped: string[] = []
   let line = ''
-  for (const word of clean(text)
-    .split(' ')
-    .flatMap((long) => long.match(/.{1,500}/gu) ?? [])) {
-    if (line !== '' && line.length + word.length >= 72) {
+  for (const word of clean(text).split(' ').flatMap(cutLong)) {
+    if (line !== '' && Buffer.byteLength(line) + Buffer.byteLength(word) >= 72) {
       wrapped.push(line)
       line = word
     } else line = line === '' ? word : `${line} ${word}`
   }
   return [...wrapped, line]
 }
+
+/** Pieces of at most 500 octets, 125 characters of the longest. */
+const cutLong = (word: string): readonly string[] => word.match(Buffer.byteLength(word) <= 500 ? /.+/gsu : /.{1,125}/gsu) ?? []
 
 /** RFC 5322 section 3.3, in UTC. */
 const formatDate = (millis: number): string => new Date(millis).toUTCString().replace('GMT', '+0000')
