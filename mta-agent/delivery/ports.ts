@@ -78,7 +78,7 @@ export type Tuning = {
   readonly timeouts: SmtpTimeouts
   /** How long a connection may wait for its next transaction. */
   readonly idleMillis: Millis
-  /** Most transactions at a time, all destinations together. */
+  /** Most transactions at a time, all destinations together, and with them those that go back too old. */
   readonly maxTransactions: number
   /** Where mail hosts listen: 25 (RFC 5321 section 4.5.4.2). Routes name their own. */
   readonly smtpPort: number

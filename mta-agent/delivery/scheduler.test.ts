@@ -284,6 +284,19 @@ test('force during the grace of a stop cuts off at once', async () => {
   expect(running.scheduler.inFlight()).toBe(0)
 })
 
+test('mail that goes back too old takes a place like any other', async () => {
+  await using provider = await openProvider({ name: 'hangs', behaviour: { rules: [{ at: 'rcpt', times: 1, action: { do: 'hang' } }] } })
+  await using running = startDelivery(settings(provider), { tuning: { maxTransactions: 1 } })
+  await running.queue.append(message(['user@example.com']))
+  await expect.poll(() => provider.counts().open, LONG).toBe(1)
+  await running.queue.append({ ...message(['late@example.net']), acceptedAt: 0 })
+  running.advance(11 * 60_000)
+  for (let turn = 0; turn < 10; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+  provider.closeConnections()
+  await running.queue.settledUntil(afterSettles(2))
+  expect(running.queue.settled.map(({ destination }) => destination)).toEqual(['example.com', 'example.net'])
+})
+
 test('an address literal is its own host (RFC 5321 section 4.1.3)', async () => {
   await using provider = await openProvider({ name: 'literal' })
   await using running = startDelivery(settings(undefined), { tuning: { smtpPort: provider.port } })

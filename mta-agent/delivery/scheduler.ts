@@ -30,6 +30,8 @@ export function openScheduler(options: SchedulerOptions): Scheduler {
 
 /** How many expired deliveries are returned in one pass. */
 const EXPIRED_AT_ONCE = 50
+/** And how soon the next ones are, or the first, where no transaction was free. */
+const EXPIRED_EVERY: Millis = 100
 /** Content of all transactions together: five of the largest messages that submission takes by default. */
 const CONTENT_BYTES = 128 * 2 ** 20
 
@@ -159,7 +161,7 @@ class RunningScheduler implements Scheduler {
     }
     // 1. What is due, may be dialled and has a slot: each becomes an attempt.
     const canSend = this.#sources.some(current.addresses, now)
-    const free = this.#tuning.maxTransactions - this.#running.size
+    const free = this.#free()
     const room = (destination: Domain): number => this.#destinations.room(destination, now)
     const due = canSend && free > 0 ? store.takeDue(now, free, room) : []
     for (const delivery of due) this.#start(delivery)
@@ -167,6 +169,11 @@ class RunningScheduler implements Scheduler {
     this.#returnExpired(current, now)
     // 3. Sleep until something changes: a delivery, an ended attempt, or the clock.
     this.#sleep(now, canSend && free > due.length ? store.nextDueAt(room) : undefined)
+  }
+
+  /** How many more deliveries may run. */
+  #free(): number {
+    return Math.max(0, this.#tuning.maxTransactions - this.#running.size)
   }
 
   #sleep(now: Millis, nextDue: Millis | undefined): void {
@@ -293,10 +300,11 @@ class RunningScheduler implements Scheduler {
     const { store } = this.#options
     const maxAge = settings.queue.maxAgeSeconds * 1000
     const patience = patienceOf(settings)
-    const expired = store.takeExpired(now - maxAge - patience, EXPIRED_AT_ONCE)
+    const limit = Math.min(EXPIRED_AT_ONCE, this.#free())
+    const expired = limit > 0 ? store.takeExpired(now - maxAge - patience, limit) : []
     for (const delivery of expired) this.#track(this.#returnOne(delivery))
     const oldest = store.totals().oldestAcceptedAt ?? now
-    this.#expiryDue = expired.length === EXPIRED_AT_ONCE ? now + 100 : Math.max(now + patience, oldest + maxAge + patience)
+    this.#expiryDue = expired.length === limit ? now + EXPIRED_EVERY : Math.max(now + patience, oldest + maxAge + patience)
   }
 
   async #returnOne(delivery: Delivery): Promise<void> {
