@@ -1,7 +1,7 @@
 import type { Domain } from '../domain/envelope.ts'
 import type { DeliverySettings, Tuning } from './ports.ts'
 import type { DnsAnswer, HostAddress, MailResolver } from './resolver.ts'
-import { familyOf, type LocatedHosts, planExchanges, planHosts, planNextHop } from './route.ts'
+import { familyOf, isLoopback, type LocatedHosts, type Own, planExchanges, planHosts, planNextHop } from './route.ts'
 
 /** Asks DNS what route.ts wants to know. */
 
@@ -9,7 +9,7 @@ export type HostFinder = {
   readonly settings: DeliverySettings
   readonly resolver: MailResolver
   readonly random: () => number
-  readonly tuning: Pick<Tuning, 'smtpPort'>
+  readonly tuning: Pick<Tuning, 'smtpPort' | 'loopback'>
 }
 
 export async function findHosts(destination: Domain, { settings, resolver, random, tuning }: HostFinder): Promise<LocatedHosts> {
@@ -35,7 +35,8 @@ export async function findHosts(destination: Domain, { settings, resolver, rando
   const located = await Promise.all(
     exchanges.hosts.map(async (name) => ({ name, port: tuning.smtpPort, answer: await locate(name, resolver) })),
   )
-  return planHosts(nextHop.domain, located, answer.kind === 'none', own)
+  const ownAddresses: Own = { has: (address) => own.has(address) || (tuning.loopback === 'own' && isLoopback(address)) }
+  return planHosts(nextHop.domain, located, answer.kind === 'none', ownAddresses)
 }
 
 const locate = async (name: string, resolver: MailResolver): Promise<DnsAnswer<HostAddress>> =>

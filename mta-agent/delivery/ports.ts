@@ -82,6 +82,8 @@ export type Tuning = {
   readonly maxTransactions: number
   /** Where mail hosts listen: 25 (RFC 5321 section 4.5.4.2). Routes name their own. */
   readonly smtpPort: number
+  /** Whether an MX that points to loopback points to ourselves. Routes name what they mean. */
+  readonly loopback: 'own' | 'foreign'
 }
 
 /** Milliseconds each stage of a dialogue may take: RFC 5321 section 4.5.3.2 and, for what it does not name, our own. */

@@ -1,4 +1,4 @@
-import { isIP } from 'node:net'
+import { BlockList, isIP } from 'node:net'
 import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
 import type { Domain } from '../domain/envelope.ts'
 import type { SourceAddress } from '#crds/mta-instance.ts'
@@ -68,6 +68,19 @@ function orderExchanges(domain: Domain, records: readonly MxRecord[], own: Reado
   return { kind: 'hosts', hosts: [...new Set(before.map(({ exchange }) => exchange))].slice(0, MAX_HOSTS) }
 }
 
+/** Whoever asks, it is the asker's own machine: by such an address a zone could have mail spoken to whatever listens here. */
+export const isLoopback = (address: string): boolean => LOOPBACK.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+
+/** 0.0.0.0 and :: are dialled as loopback. IPv4-mapped IPv6 addresses are looked up as IPv4. */
+const LOOPBACK = new BlockList()
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
+LOOPBACK.addSubnet('0.0.0.0', 8, 'ipv4')
+LOOPBACK.addAddress('::1', 'ipv6')
+LOOPBACK.addAddress('::', 'ipv6')
+
+/** What is ourselves. */
+export type Own = { has(nameOrAddress: string): boolean }
+
 /** A host with the answer about its addresses. */
 export type Located = { readonly name: string; readonly port: number; readonly answer: DnsAnswer<HostAddress> }
 
@@ -79,7 +92,7 @@ export type LocatedHosts =
  * The addresses to try, in order. `implicit`: the domain has no MX, so that it is itself the only host (RFC 5321 section 5.1).
  * A domain whose MX hosts have no address is deferred, not bounced: zones are mended.
  */
-export function planHosts(domain: string, located: readonly Located[], implicit: boolean, own: ReadonlySet<string>): LocatedHosts {
+export function planHosts(domain: string, located: readonly Located[], implicit: boolean, own: Own): LocatedHosts {
   const hosts: Host[] = []
   for (const { name, port, answer } of located) {
     if (answer.kind !== 'records') continue

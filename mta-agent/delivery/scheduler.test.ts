@@ -220,7 +220,7 @@ test.each([
   })
   await using running = startDelivery(settings(undefined), {
     resolver: openResolver({ servers: [names.server], clock: () => 0 }),
-    tuning: { ...impatient({ dot: 200 }), smtpPort: provider.port },
+    tuning: { ...impatient({ dot: 200 }), smtpPort: provider.port, loopback: 'foreign' },
   })
   await running.queue.append(message(['user@example.com']))
   await running.queue.settledUntil(afterSettles(1))
@@ -243,7 +243,7 @@ test('the host of the next preference takes what the first cannot', async () => 
   })
   await using running = startDelivery(settings(undefined), {
     resolver: openResolver({ servers: [names.server], clock: () => 0 }),
-    tuning: { smtpPort: second.port },
+    tuning: { smtpPort: second.port, loopback: 'foreign' },
   })
   await running.queue.append(message(['user@example.com']))
   await running.queue.settledUntil(isEmpty)
@@ -264,7 +264,7 @@ test.each([
   await using names = await openNameServer({ 'example.com': { A: ['127.0.0.1', '127.0.0.2'] } })
   await using running = startDelivery(settings(undefined), {
     resolver: openResolver({ servers: [names.server], clock: () => 0 }),
-    tuning: { smtpPort: provider.port },
+    tuning: { smtpPort: provider.port, loopback: 'foreign' },
   })
   await running.queue.append(message(['user@example.com', 'other@example.com']))
   await running.queue.settledUntil(afterSettles(1))
@@ -283,6 +283,22 @@ test('force during the grace of a stop cuts off at once', async () => {
   await stopped
   expect(running.scheduler.inFlight()).toBe(0)
 })
+
+test.each(['127.0.0.7', '0.0.0.0', '::1', '::ffff:127.0.0.1'])(
+  'mail for a host at %s would come back to us: it bounces',
+  async (address) => {
+    await using names = await openNameServer({
+      'example.com': { MX: [[10, 'mx.example.com']] },
+      'mx.example.com': address.includes(':') ? { AAAA: [address] } : { A: [address] },
+    })
+    await using running = startDelivery(settings(undefined), {
+      resolver: openResolver({ servers: [names.server], clock: () => 0 }),
+    })
+    await running.queue.append(message(['user@example.com'], { sender: '' }))
+    await running.queue.settledUntil(isEmpty)
+    expect(outcomesOf(running.queue)).toEqual(['0 bounced Unroutable 550 5.4.6'])
+  },
+)
 
 test('mail that goes back too old takes a place like any other', async () => {
   await using provider = await openProvider({ name: 'hangs', behaviour: { rules: [{ at: 'rcpt', times: 1, action: { do: 'hang' } }] } })

@@ -22,6 +22,7 @@ export const DEFAULT_TUNING: Tuning = {
   idleMillis: MINUTE,
   maxTransactions: 500,
   smtpPort: 25,
+  loopback: 'own',
 }
 
 /** An agent without standbys needs nobody's word. */
