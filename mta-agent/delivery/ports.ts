@@ -37,7 +37,7 @@ export type DeliveryMetrics = {
   tls(protection: 'clear' | 'unverified' | 'verified'): void
 }
 
-/** A source address that the kernel would not bind to. Its deliveries wait; nothing bounces for it. */
+/** A source address that the kernel would not bind to. Its deliveries wait, untried, until they are too old. */
 export type UnavailableAddress = { readonly address: string; readonly since: Millis; readonly code: string }
 
 /** Whether delivery may act now (hot standby, R1): asked where the effect is, and answered from memory. */

@@ -28,7 +28,7 @@ export type MailResolver = {
 export type ResolverOptions = {
   /** `address` or `address:port`; those of resolv.conf when absent. */
   readonly servers?: readonly string[]
-  /** Monotonic milliseconds. */
+  /** Wall clock, in milliseconds. A step of it makes what is kept older or younger by as much. */
   readonly clock: () => Millis
   readonly deadlineMillis?: Millis
   readonly maxEntries?: number

@@ -4,7 +4,7 @@ import type { UnavailableAddress } from './ports.ts'
 
 /**
  * Which source address a connection is bound to, and which ones the kernel will not bind to now. Mail waits for an address that is
- * away; it never leaves from one that was not assigned, and never bounces for the lack of one.
+ * away, until it is too old like any other; it never leaves from one that was not assigned.
  */
 
 /** An address that is away is asked for again after this time: one attempt costs nothing, and it may come back with a link. */
