@@ -14,6 +14,11 @@ export class IndexedHeap<T extends HeapMember> {
     return this.#items[0]
   }
 
+  /** In no order. */
+  all(): readonly T[] {
+    return this.#items
+  }
+
   /** Puts the item in, or to where it belongs after its order changed. */
   place(item: T): void {
     if (item.heapIndex === OUTSIDE) item.heapIndex = this.#items.push(item) - 1

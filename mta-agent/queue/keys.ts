@@ -57,6 +57,8 @@ export function readScheduleKey(key: Buffer): ScheduleSlot {
   }
 }
 
+export const readDueAt = (key: Buffer): Millis => key.readUIntBE(key.length - DUE_BYTES, TIME_BYTES)
+
 /** By time, then by age of the message, and by name only between destinations of one message. */
 export const compareDue = (a: Buffer, b: Buffer): number =>
   a.compare(b, b.length - DUE_BYTES, b.length, a.length - DUE_BYTES, a.length) || a.compare(b)

@@ -11,7 +11,7 @@ import type { DestinationRoom, Millis } from './queue-store.ts'
 export class Schedule {
   readonly #reader: ScheduleReader
   readonly #lanes = new Map<Domain, DestinationLane>()
-  readonly #heap = new IndexedHeap<DestinationLane>((a, b) => compareDue(a.first()!, b.first()!) < 0)
+  readonly #heap = new IndexedHeap<DestinationLane>(isBefore)
   readonly #taken = new Set<string>()
   readonly #isTaken = (key: Buffer): boolean => this.#taken.has(nameOf(key))
 
@@ -34,7 +34,7 @@ export class Schedule {
     try {
       for (let lane = this.#heap.first(); lane && keys.length < limit; lane = this.#heap.first()) {
         const key = lane.first()!
-        if (readScheduleKey(key).dueAt > now) break
+        if (lane.dueAt() > now) break
         const free = left.get(lane) ?? room(lane.destination)
         left.set(lane, free - 1)
         if (free > 0) {
@@ -54,17 +54,12 @@ export class Schedule {
   }
 
   nextDueAt(room: DestinationRoom = () => Infinity): Millis | undefined {
-    const without: DestinationLane[] = []
-    try {
-      for (let lane = this.#heap.first(); lane; lane = this.#heap.first()) {
-        if (room(lane.destination) > 0) return readScheduleKey(lane.first()!).dueAt
-        this.#heap.remove(lane)
-        without.push(lane)
-      }
-      return undefined
-    } finally {
-      for (const lane of without) this.#place(lane)
-    }
+    const first = this.#heap.first()
+    if (!first || room(first.destination) > 0) return first?.dueAt()
+    // Looking at all of them is quicker than taking those without room out of the heap and putting them back.
+    let next = Infinity
+    for (const lane of this.#heap.all()) if (lane.dueAt() < next && room(lane.destination) > 0) next = lane.dueAt()
+    return next === Infinity ? undefined : next
   }
 
   /** Takes this row, due or not; false when it is taken already. */
@@ -130,5 +125,8 @@ export class Schedule {
     return lane
   }
 }
+
+const isBefore = (a: DestinationLane, b: DestinationLane): boolean =>
+  a.dueAt() === b.dueAt() ? compareDue(a.first()!, b.first()!) < 0 : a.dueAt() < b.dueAt()
 
 const nameOf = (key: Buffer): string => key.toString('latin1')
