@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import { expect, test } from 'vitest'
@@ -161,6 +162,9 @@ test.each(['starttls', 'tls'] as const)('it hangs at %s', async (at) => {
 test('a provider that refuses connections does so on the same port, and can be opened again', async () => {
   await using provider = await openProvider({ name: 'dead', behaviour: { listening: 'refused' } })
   await expect(talk(provider, [])).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+  // A socket has the port, so that the kernel gives it to nobody who asks for a free one.
+  const inHex = provider.port.toString(16).toUpperCase().padStart(4, '0')
+  expect(readFileSync('/proc/net/tcp', 'utf8')).toContain(`: 0100007F:${inHex} `)
   const port = provider.port
   await provider.behave({ listening: 'open' })
   expect({ said: (await talk(provider, []))[0], port: provider.port }).toEqual({ said: '220 mx.dead.example ESMTP', port })

@@ -14,6 +14,7 @@ import {
 import { Conversation } from './conversation.ts'
 import type { Rules } from './dialogue.ts'
 import { Judge } from './judge.ts'
+import { holdPort } from './port-hold.ts'
 
 /**
  * A receiving mail provider on real sockets, whose behaviour is data. Everything that it says 250 to is in `arrivals` by the time the client can
@@ -94,6 +95,8 @@ class RunningProvider implements Provider {
   readonly #contents = new WeakMap<Arrival, Buffer>()
   readonly #waiting = new Set<() => void>()
   #servers: Server[] = []
+  /** While it refuses connections. */
+  #held: AsyncDisposable[] = []
   readonly #closing: Promise<void>[] = []
   #port: number
   #rules: Rules
@@ -129,13 +132,13 @@ class RunningProvider implements Provider {
   async open(): Promise<void> {
     // A free port is taken even by a provider that refuses at first, so that it has a port to refuse on.
     await this.#listen()
-    if (this.#rules.behaviour.listening === 'refused') this.#stopListening()
+    if (this.#rules.behaviour.listening === 'refused') await this.#refuse()
   }
 
   async behave(change: BehaviourInput): Promise<Behaviour> {
     const behaviour = parseBehaviour({ ...this.#initial, ...change })
     this.#rules = this.#rulesFor(behaviour)
-    if (behaviour.listening === 'refused') this.#stopListening()
+    if (behaviour.listening === 'refused') await this.#refuse()
     else if (this.#servers.length === 0) await this.#listen()
     return behaviour
   }
@@ -176,7 +179,7 @@ class RunningProvider implements Provider {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopListening()
     this.closeConnections()
-    await Promise.all(this.#closing)
+    await Promise.all([...this.#closing, this.#releasePorts()])
   }
 
   #rulesFor(behaviour: Behaviour): Rules {
@@ -209,6 +212,17 @@ class RunningProvider implements Provider {
       throw new Error(`provider ${this.name} cannot listen on ${this.addresses.join(', ')} port ${this.#port}`, { cause: error })
     }
     this.#servers = servers
+    await this.#releasePorts()
+  }
+
+  async #refuse(): Promise<void> {
+    if (this.#servers.length === 0) return
+    this.#stopListening()
+    this.#held = await Promise.all(this.addresses.map((address) => holdPort(address, this.#port)))
+  }
+
+  async #releasePorts(): Promise<void> {
+    await Promise.all(this.#held.splice(0).map((held) => held[Symbol.asyncDispose]()))
   }
 
   /** Connections that are open go on; a server counts as closed only when the last of them has ended. */
