@@ -5,7 +5,7 @@ import { plus } from './queue-totals.ts'
 import { CorruptRecord } from './record.ts'
 import { advance, currentOf, cutPosition, encodePosition, POSITION_KEY, type StorePosition } from './store-meta.ts'
 import type { Table, Write } from './tables.ts'
-import { decodeUndo, encodeUndo, type Undo } from './undo.ts'
+import { decodeUndo, encodeUndo, planForgetting, type Undo } from './undo.ts'
 
 export type ScheduleMove = { readonly key: Buffer; readonly to: 'in' | 'out' }
 
@@ -97,8 +97,7 @@ export class Batch implements StateView {
       const key = sequenceKey(sequence)
       const record = this.get('undo', key)
       if (!record) throw new CorruptRecord(`undo ${sequence}`, 'there until it is forgotten', 'missing')
-      for (const body of decodeUndo(record, `undo ${sequence}`).frees) this.write({ table: 'bodies', key: body })
-      this.write({ table: 'undo', key })
+      for (const write of planForgetting(key, record)) this.write(write)
     }
   }
 

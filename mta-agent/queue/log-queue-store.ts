@@ -22,8 +22,9 @@ import {
 } from './queue-store.ts'
 import { CorruptRecord } from './record.ts'
 import { Schedule } from './schedule.ts'
-import type { StoreIdentity } from './store-meta.ts'
+import { currentOf, type StoreIdentity } from './store-meta.ts'
 import type { Range, Tables } from './tables.ts'
+import { forgetAll } from './undo.ts'
 import { Uncommitted } from './uncommitted.ts'
 import { checkContent, openVerified, scrubMessages, type OpenedStore, type ScrubOptions, type ScrubResult } from './verify-store.ts'
 
@@ -36,7 +37,10 @@ type Taken = { readonly key: Buffer; settling: boolean }
 
 /** Takes ownership of the tables. Throws ForeignVolume and CorruptRecord; the tables are then still the caller's. */
 export async function openQueueStore(tables: Tables, options: StoreOptions): Promise<LogQueueStore> {
-  return new TableQueueStore(tables, options, await openVerified(tables, { shard: options.shard, volume: options.volume ?? '' }))
+  const opened = await openVerified(tables, { shard: options.shard, volume: options.volume ?? '' })
+  if (options.replicated === true) return new TableQueueStore(tables, options, opened)
+  await forgetAll(tables)
+  return new TableQueueStore(tables, options, { ...opened, firstUndo: currentOf(opened.position).sequence + 1 })
 }
 
 class TableQueueStore implements LogQueueStore {

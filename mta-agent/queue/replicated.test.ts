@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { bounced, deferred, delivered, message, NOON, openQueue, temporaryDirectory } from '#test/builders/queue.ts'
+import { openTables } from './lmdb-queue-store.ts'
 import { NotLeading, type LogQueueStore } from './log-queue.ts'
 import type { Delivery } from './queue-store.ts'
 
@@ -239,3 +240,28 @@ test('a log that is cut anywhere above what is committed is the log as it was th
     { numRuns: 60 },
   )
 }, 60_000)
+
+test('a queue that is opened without replication has all committed, and opens again either way', async () => {
+  using directory = temporaryDirectory()
+  {
+    await using queue = await openCopy(directory.path)
+    await queue.beginEpoch(1)
+    const contents = [await queue.append(message()), await queue.append(message())]
+    queue.setCommitted(2)
+    const [first] = queue.takeDue(NOON, 1)
+    await queue.settle(settled(first!))
+    expect(contents[0]).toBe(first!.queueId)
+  }
+  {
+    await using queue = await openQueue(directory.path)
+    await queue.append(message())
+    expect(queue.takeDue(NOON, 9).map((delivery) => delivery.queueId)).toEqual(['1-2', '1-4'])
+  }
+  {
+    await using tables = openTables(directory.path)
+    expect({ bodies: tables.count('bodies'), undo: tables.count('undo') }).toEqual({ bodies: 2, undo: 0 })
+  }
+  await (await openQueue(directory.path))[Symbol.asyncDispose]()
+  await using queue = await openCopy(directory.path)
+  expect({ last: queue.lastSequence(), cutsTo: queue.cutsTo() }).toEqual({ last: 4, cutsTo: 4 })
+})

@@ -1,6 +1,7 @@
+import { readSequenceKey } from './keys.ts'
 import type { TotalsChange } from './queue-totals.ts'
 import { CorruptRecord, seal, unseal } from './record.ts'
-import { TABLES, type Table, type Write } from './tables.ts'
+import { TABLES, type Table, type Tables, type Write } from './tables.ts'
 
 /**
  * How to take an entry back (hot standby, R8): what it changed, as it was before. Kept beside the log for entries that not every copy in
@@ -12,6 +13,24 @@ export type Undo = {
   readonly restores: readonly Write[]
   /** Keys of contents that may go when the entry is committed. */
   readonly frees: readonly Buffer[]
+}
+
+const SLICE = 500
+
+/** Everything in the log is committed from now on: nothing can be taken back, and what was kept for that goes. */
+export async function forgetAll(tables: Tables): Promise<void> {
+  for (;;) {
+    const rows = tables.range('undo', { limit: SLICE })
+    if (rows.length === 0) return
+    // From the first on, so that what is left is the end of the log at every moment.
+    await tables.commit(rows.flatMap(({ key, value }) => [...planForgetting(key, value)]))
+  }
+}
+
+/** What entry `key` finished may go, and it cannot be taken back any more. */
+export function planForgetting(key: Buffer, record: Buffer): readonly Write[] {
+  const { frees } = decodeUndo(record, `undo ${readSequenceKey(key)}`)
+  return [...frees.map((body) => ({ table: 'bodies' as const, key: body })), { table: 'undo', key }]
 }
 
 type Head = {
