@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { open } from 'lmdb'
 import { expect, test } from 'vitest'
 import { deferred, envelope, message, NOON, openQueue, temporaryDirectory } from '#test/builders/queue.ts'
 import { inspect, parseInspection } from './inspect.ts'
@@ -143,3 +144,25 @@ test('a directory without a queue stays empty, and a wrong command says what wou
   })
   expect(run(directory.path, 'show', 'x')).toEqual({ status: 2, stderr: 'not a queue id: must be EPOCH-SEQUENCE, was "x"' })
 })
+
+test('a queue that is older than some of its tables is looked at, and opened, as it is', async () => {
+  using directory = temporaryDirectory()
+  await fill(directory.path)
+  await dropTables(directory.path, ['undo'])
+  expect(await say(directory.path, 'verify')).toEqual({
+    sound: true,
+    lines: [
+      ...HEAD,
+      'log 1 to 3, deliveries to 2 destinations and schedule: sound',
+      '2 messages of 50 bytes were read, 0 of them are damaged',
+    ],
+  })
+  await using queue = await openQueue(directory.path, { replicated: true })
+  expect({ last: queue.lastSequence(), cutsTo: queue.cutsTo() }).toEqual({ last: 3, cutsTo: 3 })
+})
+
+async function dropTables(directory: string, names: readonly Table[]): Promise<void> {
+  const root = open({ path: join(directory, 'queue.mdb'), noSubdir: true, maxDbs: 20 })
+  for (const name of names) await root.openDB(name, { encoding: 'binary', keyEncoding: 'binary' }).drop()
+  await root.close()
+}

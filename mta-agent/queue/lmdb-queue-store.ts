@@ -33,6 +33,8 @@ export async function openLmdbQueueStore(options: LmdbStoreOptions): Promise<Log
 }
 
 type Bytes = Database<Buffer, Buffer>
+/** Read only, a table that is newer than the file is not there: nothing is in it. */
+type Opened = Readonly<Record<Table, Bytes | undefined>>
 
 /**
  * The tables of a queue that no process has open, to look at: nothing in them is written, and a commit rejects. Throws DirectoryLocked, and
@@ -48,12 +50,12 @@ export function openTables(directory: string, access: 'read and write' | 'read o
   using opening = new DisposableStack()
   const lock = opening.use(lockDirectory(directory))
   const root = openRoot(directory, access === 'read only')
-  const opened = Object.fromEntries(TABLES.map((name) => [name, root.openDB<Buffer, Buffer>(name, BINARY)])) as Record<Table, Bytes>
+  const opened = Object.fromEntries(TABLES.map((name) => [name, root.openDB<Buffer, Buffer>(name, BINARY)])) as Opened
   opening.move()
   return {
-    get: (table, key) => opened[table].get(key),
+    get: (table, key) => opened[table]?.get(key),
     range: (table, range) => readRange(opened[table], range),
-    keys: (table, range) => [...opened[table].getKeys(rangeOptions(range))],
+    keys: (table, range) => [...(opened[table]?.getKeys(rangeOptions(range)) ?? [])],
     count: (table) => countOf(opened[table]),
     commit: (writes) => commit(root, opened, writes),
     reusableBytes: () => reusableBytes(root, opened),
@@ -88,9 +90,9 @@ function openRoot(directory: string, readOnly: boolean): RootDatabase<Buffer, Bu
   })
 }
 
-function readRange(database: Bytes, range: Range): readonly Row[] {
+function readRange(database: Bytes | undefined, range: Range): readonly Row[] {
   const rows: Row[] = []
-  for (const { key, value } of database.getRange(rangeOptions(range))) rows.push({ key, value })
+  for (const { key, value } of database?.getRange(rangeOptions(range)) ?? []) rows.push({ key, value })
   return rows
 }
 
@@ -102,13 +104,15 @@ const rangeOptions = ({ after, end, limit }: Range) => ({
   snapshot: false,
 })
 
-async function commit(root: RootDatabase<Buffer, Buffer>, opened: Record<Table, Bytes>, writes: readonly Write[]): Promise<void> {
+async function commit(root: RootDatabase<Buffer, Buffer>, opened: Opened, writes: readonly Write[]): Promise<void> {
   try {
     await root.batch(() => {
       for (const { table, key, value } of writes) {
+        const database = opened[table]
+        if (!database) throw new Error(`table ${table} must be there to be written, was not, as the file is open for reading`)
         // Their promises are of no use: inside a batch they say nothing, the batch's own promise says all.
-        if (value) void opened[table].put(key, value)
-        else void opened[table].remove(key)
+        if (value) void database.put(key, value)
+        else void database.remove(key)
       }
     })
   } catch (error) {
@@ -140,13 +144,14 @@ type Stats = {
 type RootStats = Stats & { readonly root: Stats; readonly free: Stats; readonly lastPageNumber: number }
 
 const statsOf = (database: Bytes): RootStats => database.getStats() as RootStats
+const pagesIn = (database: Bytes | undefined): number => (database ? pagesOf(statsOf(database)) : 0)
 const pagesOf = (stats: Stats): number => stats.treeBranchPageCount + stats.treeLeafPageCount + stats.overflowPages
-const countOf = (database: Bytes): number => statsOf(database).entryCount - (database.get(SENTINEL) ? 1 : 0)
+const countOf = (database: Bytes | undefined): number => (database ? statsOf(database).entryCount - (database.get(SENTINEL) ? 1 : 0) : 0)
 
 const META_PAGES = 2
 
-function reusableBytes(root: RootDatabase<Buffer, Buffer>, opened: Record<Table, Bytes>): number {
+function reusableBytes(root: RootDatabase<Buffer, Buffer>, opened: Opened): number {
   const whole = statsOf(root)
-  const used = TABLES.reduce((sum, table) => sum + pagesOf(statsOf(opened[table])), META_PAGES + pagesOf(whole.root) + pagesOf(whole.free))
+  const used = TABLES.reduce((sum, table) => sum + pagesIn(opened[table]), META_PAGES + pagesOf(whole.root) + pagesOf(whole.free))
   return Math.max(0, whole.lastPageNumber + 1 - used) * whole.pageSize
 }
