@@ -53,8 +53,7 @@ export class Batch implements StateView {
     this.write({ table: 'log', key, value: record })
     if (undo) this.write({ table: 'undo', key, value: encodeUndo(undo) })
     for (const write of plan.writes) if (!undo || !isFreeing(write)) this.write(write)
-    for (const slot of plan.unscheduled) this.#moves.push({ key: slot, to: 'out' })
-    for (const slot of plan.scheduled) this.#moves.push({ key: slot, to: 'in' })
+    this.#move(plan)
   }
 
   #planUndo(plan: EntryPlan): Undo {
@@ -69,6 +68,23 @@ export class Batch implements StateView {
   #asItIs(table: Table, key: Buffer): Write {
     const value = table === 'bodies' ? undefined : this.get(table, key)
     return value === undefined ? { table, key } : { table, key, value }
+  }
+
+  /** A change that is no entry of the log: of a copy that is being made of another queue. */
+  apply(plan: EntryPlan): void {
+    this.#position = { ...this.#position, totals: plus(this.#position.totals, plan.totals) }
+    for (const write of plan.writes) this.write(write)
+    this.#move(plan)
+  }
+
+  #move({ unscheduled, scheduled }: EntryPlan): void {
+    for (const key of unscheduled) this.#moves.push({ key, to: 'out' })
+    for (const key of scheduled) this.#moves.push({ key, to: 'in' })
+  }
+
+  /** The log is another's from now on, and ends here. */
+  place(position: StorePosition): void {
+    this.#position = position
   }
 
   /** Takes back all entries after `parting`, the last one first. Throws CorruptRecord where one cannot be. Alone in its batch. */

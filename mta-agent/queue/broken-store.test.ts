@@ -152,6 +152,7 @@ test('every table keeps its sentinel, also when all mail is gone', async () => {
     ['schedule', 0],
     ['remaining', 0],
     ['undo', 0],
+    ['aside', 0],
   ])
 })
 

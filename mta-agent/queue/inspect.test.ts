@@ -148,7 +148,7 @@ test('a directory without a queue stays empty, and a wrong command says what wou
 test('a queue that is older than some of its tables is looked at, and opened, as it is', async () => {
   using directory = temporaryDirectory()
   await fill(directory.path)
-  await dropTables(directory.path, ['undo'])
+  await dropTables(directory.path, ['undo', 'aside'])
   expect(await say(directory.path, 'verify')).toEqual({
     sound: true,
     lines: [
@@ -158,7 +158,7 @@ test('a queue that is older than some of its tables is looked at, and opened, as
     ],
   })
   await using queue = await openQueue(directory.path, { replicated: true })
-  expect({ last: queue.lastSequence(), cutsTo: queue.cutsTo() }).toEqual({ last: 3, cutsTo: 3 })
+  expect({ last: queue.lastSequence(), cutsTo: queue.cutsTo(), aside: queue.aside() }).toEqual({ last: 3, cutsTo: 3, aside: [] })
 })
 
 async function dropTables(directory: string, names: readonly Table[]): Promise<void> {

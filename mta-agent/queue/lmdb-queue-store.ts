@@ -1,13 +1,13 @@
 import { existsSync, mkdirSync, statfsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { open, type Database, type RootDatabase } from 'lmdb'
+import { open, type Database, type RangeOptions, type RootDatabase, type Transaction } from 'lmdb'
 import { lockDirectory } from './directory-lock.ts'
 import { readDiskSpace } from './disk-room.ts'
 import { SENTINEL } from './keys.ts'
 import { openQueueStore } from './log-queue-store.ts'
 import type { LogQueueStore, StoreOptions } from './log-queue.ts'
-import { NoSpace, TABLES, type Range, type Row, type Table, type Tables, type Write } from './tables.ts'
+import { NoSpace, TABLES, type Range, type Row, type Table, type Tables, type TablesView, type Write } from './tables.ts'
 
 /**
  * The only file that knows lmdb. What it must keep: a commit that resolved survives a power cut, a commit that rejected has written
@@ -53,11 +53,10 @@ export function openTables(directory: string, access: 'read and write' | 'read o
   const opened = Object.fromEntries(TABLES.map((name) => [name, root.openDB<Buffer, Buffer>(name, BINARY)])) as Opened
   opening.move()
   return {
-    get: (table, key) => opened[table]?.get(key),
-    range: (table, range) => readRange(opened[table], range),
-    keys: (table, range) => [...(opened[table]?.getKeys(rangeOptions(range)) ?? [])],
+    ...viewOf(opened),
     count: (table) => countOf(opened[table]),
     commit: (writes) => commit(root, opened, writes),
+    snapshot: () => takeSnapshot(root, opened),
     reusableBytes: () => reusableBytes(root, opened),
     [Symbol.asyncDispose]: async () => {
       await root.close()
@@ -90,14 +89,31 @@ function openRoot(directory: string, readOnly: boolean): RootDatabase<Buffer, Bu
   })
 }
 
-function readRange(database: Bytes | undefined, range: Range): readonly Row[] {
+/** In a transaction, or else as it is at each call. */
+function viewOf(opened: Opened, transaction?: Transaction): TablesView {
+  const within = transaction && { transaction }
+  return {
+    get: (table, key) => opened[table]?.get(key, within),
+    range: (table, range) => readRange(opened[table], { ...rangeOptions(range), ...within }),
+    keys: (table, range) => [...(opened[table]?.getKeys({ ...rangeOptions(range), ...within }) ?? [])],
+  }
+}
+
+function takeSnapshot(root: RootDatabase<Buffer, Buffer>, opened: Opened): TablesView & Disposable {
+  // The transaction that reads have just used may be older than the last commit.
+  root.resetReadTxn()
+  const transaction = root.useReadTransaction()
+  return { ...viewOf(opened, transaction), [Symbol.dispose]: () => transaction.done() }
+}
+
+function readRange(database: Bytes | undefined, options: RangeOptions): readonly Row[] {
   const rows: Row[] = []
-  for (const { key, value } of database?.getRange(rangeOptions(range)) ?? []) rows.push({ key, value })
+  for (const { key, value } of database?.getRange(options) ?? []) rows.push({ key, value })
   return rows
 }
 
 /** Without a snapshot: an iterator must not hold the pages of an old state. None outlives its call. */
-const rangeOptions = ({ after, end, limit }: Range) => ({
+const rangeOptions = ({ after, end, limit }: Range): RangeOptions => ({
   ...(after && { start: after, exclusiveStart: true }),
   end: end ?? SENTINEL,
   limit,

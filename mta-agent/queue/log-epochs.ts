@@ -2,7 +2,7 @@ import type { EpochTable } from '../domain/epoch-table.ts'
 import { formatQueueId } from '../domain/queue-id.ts'
 import { queueIdKey } from './keys.ts'
 import { decodeLogEntry, messageOf } from './log-entry.ts'
-import type { LogWriter } from './log-writer.ts'
+import type { LogWriter, NewChange } from './log-writer.ts'
 import type { Millis } from './queue-store.ts'
 import { encodeIdentity, IDENTITY_KEY, type StoreIdentity, tableOf } from './store-meta.ts'
 import type { Tables } from './tables.ts'
@@ -30,17 +30,22 @@ export class LogEpochs {
     return tableOf(this.#writer.position())
   }
 
+  isComplete(): boolean {
+    return this.#identity.complete !== false
+  }
+
   async storeSeen(epoch: number): Promise<void> {
-    await this.#note({ seen: this.#notBelowSeen(epoch) })
+    await this.note({ seen: this.#notBelowSeen(epoch) })
   }
 
   async begin(epoch: number): Promise<void> {
-    await this.storeSeen(epoch)
+    // Half a copy that is made to lead (R9) is from then on all that there is.
+    await this.note({ seen: this.#notBelowSeen(epoch), complete: true })
     this.#writer.setEpoch(epoch)
   }
 
   async noteQuickClaim(wall: Millis): Promise<void> {
-    await this.#note({ quickClaimAt: wall })
+    await this.note({ quickClaimAt: wall })
   }
 
   async join({ epoch, parting, forcedEpoch }: { epoch: number; parting: number; forcedEpoch: number }): Promise<void> {
@@ -58,6 +63,11 @@ export class LogEpochs {
         this.#identity = identity
       },
     })
+  }
+
+  /** A full copy of another log begins: `seen` is that log's epoch, and this queue is incomplete until it is done. */
+  async beginCopy(epoch: number): Promise<void> {
+    await this.note({ seen: this.#notBelowSeen(epoch), complete: false })
   }
 
   #notBelowSeen(epoch: number): number {
@@ -85,18 +95,23 @@ export class LogEpochs {
     }
   }
 
-  async #note(change: Partial<StoreIdentity>): Promise<void> {
+  /** `together`: what changes in the same transaction. */
+  async note(change: Partial<StoreIdentity>, together: Together = {}): Promise<void> {
     let identity = this.#identity
     await this.#writer.change({
       sizeBytes: 0,
       whenFull: 'wait',
       addTo: (batch) => {
         identity = { ...this.#identity, ...change }
+        together.addTo?.(batch)
         batch.write({ table: 'meta', key: IDENTITY_KEY, value: encodeIdentity(identity) })
       },
       done: () => {
         this.#identity = identity
+        together.done?.()
       },
     })
   }
 }
+
+type Together = Partial<Pick<NewChange, 'addTo' | 'done'>>

@@ -4,7 +4,19 @@ import type { ScheduleMove } from './batch.ts'
 import { decodeDeliveryRow, type DeliveryRow } from './delivery-row.ts'
 import { deliveriesOf, expiredMessages, firstAcceptedAt } from './expired-messages.ts'
 import { deliveryKey, queueIdKey, readScheduleKey, scheduleKey, type DeliveryName } from './keys.ts'
-import { type LogQueueStore, NotLeading, type StoredEntry, type StoreOptions } from './log-queue.ts'
+import { listAside } from './aside.ts'
+import { openCopySource } from './copy-source.ts'
+import { QueueCopyTarget } from './copy-target.ts'
+import {
+  NotLeading,
+  type AsideMessage,
+  type CopySource,
+  type CopyTarget,
+  type FullCopy,
+  type LogQueueStore,
+  type StoredEntry,
+  type StoreOptions,
+} from './log-queue.ts'
 import { applyEntries, readLog } from './log-entries.ts'
 import type { LogEntry, Mark } from './log-entry.ts'
 import { LogEpochs } from './log-epochs.ts'
@@ -35,10 +47,13 @@ import { checkContent, openVerified, scrubMessages, type OpenedStore, type Scrub
 
 type Taken = { readonly key: Buffer; settling: boolean }
 
-/** Takes ownership of the tables. Throws ForeignVolume and CorruptRecord; the tables are then still the caller's. */
+/** Takes ownership of the tables. Throws ForeignVolume, CorruptRecord, and an error for half a copy that nobody will finish; the tables are then still the caller's. */
 export async function openQueueStore(tables: Tables, options: StoreOptions): Promise<LogQueueStore> {
   const opened = await openVerified(tables, { shard: options.shard, volume: options.volume ?? '' })
   if (options.replicated === true) return new TableQueueStore(tables, options, opened)
+  if (opened.identity.complete === false) {
+    throw new Error('a queue that is opened without replication must be whole, was a copy of another that was not finished')
+  }
   await forgetAll(tables)
   return new TableQueueStore(tables, options, { ...opened, firstUndo: currentOf(opened.position).sequence + 1 })
 }
@@ -268,7 +283,7 @@ class TableQueueStore implements LogQueueStore {
   }
 
   isComplete(): boolean {
-    return true
+    return this.#epochs.isComplete()
   }
 
   onSynced(listener: (lastSequence: number) => void): () => void {
@@ -307,7 +322,26 @@ class TableQueueStore implements LogQueueStore {
 
   async joinEpoch(join: Parameters<LogQueueStore['joinEpoch']>[0]): Promise<void> {
     if (this.#leads) throw new Error(`the store must not lead to follow epoch ${join.epoch}, but does`)
+    this.#requireComplete()
     await this.#epochs.join(join)
+  }
+
+  openCopySource(): CopySource {
+    return openCopySource(this.#tables)
+  }
+
+  async beginCopy(copy: FullCopy): Promise<CopyTarget> {
+    if (this.#leads) throw new Error(`the store must not lead to become a copy of the log of epoch ${copy.epoch}, but does`)
+    const onFinished = (sequence: number) => this.#uncommitted.restart(sequence)
+    return QueueCopyTarget.begin({ tables: this.#tables, writer: this.#writer, epochs: this.#epochs, onFinished }, copy)
+  }
+
+  aside(): readonly AsideMessage[] {
+    return listAside(this.#tables)
+  }
+
+  #requireComplete(): void {
+    if (!this.isComplete()) throw new Error('the copy must be complete for its log to go on, was not')
   }
 
   quickClaimAt(): Millis {
@@ -324,6 +358,7 @@ class TableQueueStore implements LogQueueStore {
 
   async applyEntries(entries: readonly StoredEntry[]): Promise<void> {
     if (this.#options.replicated === true && this.#leads) throw new Error('the store must not lead to take entries of another, but does')
+    this.#requireComplete()
     await applyEntries(this.#writer, entries)
   }
 

@@ -1,7 +1,10 @@
-import type { EpochTable } from '../domain/epoch-table.ts'
+import type { Domain } from '../domain/envelope.ts'
+import type { EpochTable, Origin } from '../domain/epoch-table.ts'
+import type { QueueId } from '../domain/queue-id.ts'
 import type { DiskSpace } from './disk-room.ts'
 import type { LogKeeping } from './log-trimming.ts'
 import type { Millis, QueueStore } from './queue-store.ts'
+import type { TotalsChange } from './queue-totals.ts'
 import type { Shard, StoreIdentity } from './store-meta.ts'
 import type { ScrubOptions, ScrubResult } from './verify-store.ts'
 
@@ -35,6 +38,51 @@ export class NotLeading extends Error {
 /** An entry as it lies in the log, byte for byte, and the content of the message it stores while that is in the queue. */
 export type StoredEntry = { readonly sequence: number; readonly record: Buffer; readonly content?: Buffer }
 
+/** Where a queue is in its log, and what it sums up to there. */
+export type CopyState = { readonly table: EpochTable; readonly sequence: number; readonly totals: TotalsChange }
+
+/** A message as it lies in a queue, with what is still to be done for it. Records and rows are kept byte for byte. */
+export type CopiedMessage = {
+  readonly queueId: QueueId
+  readonly record: Buffer
+  readonly deliveries: readonly { readonly destination: Domain; readonly row: Buffer }[]
+}
+
+/** Without content: it is damaged where it comes from, and shall be missing here as well. */
+export type CopiedContent = { readonly queueId: QueueId; readonly content: Buffer | undefined }
+
+/**
+ * The giving side of a full copy (section 7): the queue as it is at one place of its log. While it is open the volume grows by all that is
+ * written. Entries after `state.sequence` are for the log to give: hold them by `neededFrom`. The other side must not be told to finish
+ * before that place is committed, for it could not take back what it was given.
+ */
+export type CopySource = Disposable & {
+  readonly state: CopyState
+  /** All messages in the order of their queue ids, in stretches of about 1 MiB at most. */
+  inventory(): Iterable<readonly CopiedMessage[]>
+  /** undefined where it is damaged. Throws RangeError when the message is not in the inventory. */
+  content(queueId: QueueId): Buffer | undefined
+}
+
+/** What a full copy is made of: the primary's epoch, the last forced one, and the place of its queue. */
+export type FullCopy = { readonly epoch: number; readonly forcedEpoch: number; readonly state: CopyState }
+
+/** The taking side of a full copy. One that is broken off is begun again, and asks for no content that is here. */
+export type CopyTarget = {
+  /**
+   * The next of the primary's messages, in the order of the inventory; those of here that lie between are finished there, and go. Resolves, when
+   * durable, to those whose content is missing. Throws RangeError, and CorruptRecord for a record that is damaged; nothing is changed then.
+   */
+  put(messages: readonly CopiedMessage[]): Promise<readonly QueueId[]>
+  /** Contents that were missing. Throws CorruptRecord for one that is not what was accepted. */
+  putContents(contents: readonly CopiedContent[]): Promise<void>
+  /** All was named and no content is missing: complete from here on, and behind `state.sequence` the log goes on. */
+  finish(): Promise<void>
+}
+
+/** A message that is no part of this log any more, but whose client may have been told 250 (R8). */
+export type AsideMessage = { readonly queueId: QueueId; readonly origin: Origin; readonly sizeBytes: number }
+
 export type LogQueueStore = QueueStore & {
   identity(): StoreIdentity
   /** Sequence of the newest durable entry; 0 when there was none yet. */
@@ -62,6 +110,11 @@ export type LogQueueStore = QueueStore & {
    * that is not possible: below `cutsTo`, or where it would drop a message that was accepted before a forced promotion; nothing is changed then.
    */
   joinEpoch(join: { readonly epoch: number; readonly parting: number; readonly forcedEpoch: number }): Promise<void>
+  openCopySource(): CopySource
+  /** Incomplete, durably, from before the first change until the copy is finished. What the other log has not come to is set aside or dropped (R8). */
+  beginCopy(copy: FullCopy): Promise<CopyTarget>
+  /** What was set aside, in the order of queue ids. */
+  aside(): readonly AsideMessage[]
   /** Wall clock of the last quick claim after a restart (R5); 0: none. */
   quickClaimAt(): Millis
   noteQuickClaim(wall: Millis): Promise<void>

@@ -45,6 +45,7 @@ export class LogWriter {
   #firstUndo: number
   #committed = 0
   #forgetting = false
+  #clearing = false
   #epoch = 0
 
   constructor(tables: Tables, options: StoreOptions, at: LogPlace, listener: CommitListener) {
@@ -91,18 +92,19 @@ export class LogWriter {
 
   /** In the next batch, whoever fills it. */
   #forget(): void {
-    if (this.#forgetting || this.#firstUndo > this.#committed) return
+    if (this.#forgetting || this.#clearing || this.#firstUndo > this.#committed) return
     this.#forgetting = true
     let end = 0
     const forget = this.change({
       sizeBytes: 0,
       whenFull: 'wait',
       addTo: (batch) => {
-        end = Math.min(this.#committed + 1, this.#firstUndo + MAX_FORGOTTEN)
+        // Who clears the log forgets all of it, perhaps in this very batch.
+        end = this.#clearing ? this.#firstUndo : Math.min(this.#committed + 1, this.#firstUndo + MAX_FORGOTTEN)
         batch.forget(this.#firstUndo, end)
       },
       done: () => {
-        this.#firstUndo = end
+        this.#firstUndo = Math.max(this.#firstUndo, end)
       },
     })
     // A store that is broken or closed has told so itself; what was not forgotten is when it is opened again.
@@ -112,6 +114,40 @@ export class LogWriter {
         this.#forgetting = false
         if (!this.isStuck()) this.#forget()
       })
+  }
+
+  /** Removes all entries and what could take them back, some at a time; the place of the log stays. Nothing else may add to it meanwhile. */
+  async clearLog(): Promise<void> {
+    this.#clearing = true
+    try {
+      while (this.#firstSequence <= this.lastSequence()) await this.#clearSome()
+    } finally {
+      this.#clearing = false
+    }
+  }
+
+  async #clearSome(): Promise<void> {
+    let end = 0
+    await this.change({
+      sizeBytes: 0,
+      whenFull: 'wait',
+      addTo: (batch) => {
+        end = Math.min(this.#firstSequence + MAX_FORGOTTEN, this.lastSequence() + 1)
+        batch.forget(this.#firstUndo, end)
+        batch.trim(this.#firstSequence, end)
+      },
+      done: () => {
+        this.#firstSequence = end
+        this.#firstUndo = Math.max(this.#firstUndo, end)
+      },
+    })
+  }
+
+  /** The log is another's that ends here, all of it committed; it has no entry yet. */
+  restartAfter(sequence: number): void {
+    this.#firstSequence = sequence + 1
+    this.#firstUndo = sequence + 1
+    this.#committed = sequence
   }
 
   room(sizeBytes: number): 'room' | 'full' {

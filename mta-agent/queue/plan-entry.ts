@@ -59,7 +59,7 @@ function planStored(queueId: QueueId, message: MessageRecord, content: Buffer | 
 }
 
 /** The key says all; the value only says that it is ours. */
-const SCHEDULED = seal('scheduled')
+export const SCHEDULED = seal('scheduled')
 
 function buildRows(message: MessageRecord): ReadonlyMap<Domain, DeliveryRow> {
   const byDestination = new Map<Domain, (Recipient & { index: number })[]>()
@@ -140,7 +140,7 @@ function planDestinationDone(queueId: QueueId, delivery: Buffer, sizeBytes: numb
 const deferredIn = (row: DeliveryRow | undefined): number => (row && row.attempts > 0 ? row.recipients.length : 0)
 const nameOf = (mark: Mark): string => `${mark.queueId} to ${mark.destination}`
 
-function encodeRemaining(count: number): Buffer {
+export function encodeRemaining(count: number): Buffer {
   const bytes = Buffer.allocUnsafe(4)
   bytes.writeUInt32BE(count, 0)
   return seal('remaining', bytes)

@@ -20,6 +20,7 @@ const KINDS = {
   sentinel: 8,
   scheduled: 9,
   undo: 10,
+  aside: 11,
 } as const
 export type RecordKind = keyof typeof KINDS
 

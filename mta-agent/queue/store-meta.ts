@@ -16,6 +16,8 @@ export type StoreIdentity = Shard & {
   readonly seen: number
   /** Wall clock of the last quick claim after a restart (R5); absent: there was none. */
   readonly quickClaimAt?: number
+  /** False while a full copy of another log is made here; absent: it never was. */
+  readonly complete?: boolean
 }
 
 /** Written with every change. */
@@ -44,11 +46,15 @@ export function currentOf(position: StorePosition): { readonly epoch: number; re
 export const tableOf = (position: StorePosition): EpochTable =>
   position.epochs.filter(([, last]) => last > 0).map(([epoch, last]) => ({ epoch, last, takenBack: 0 }))
 
+/** The position at the end of a log with this table, as another copy has it. */
+export function positionOf({ table, totals }: { readonly table: EpochTable; readonly totals: TotalsChange }): StorePosition {
+  const epochs = table.filter(({ last }) => last > 0).map(({ epoch, last }) => [epoch, last] as const)
+  return { epochs: epochs.length > 0 ? epochs : [[1, 0]], totals }
+}
+
 /** The position when everything after `parting` is taken back. The totals are the caller's affair. */
 export function cutPosition(position: StorePosition, parting: number): StorePosition {
-  const left = cutTable(tableOf(position), parting, []).map(({ epoch, last }) => [epoch, last] as const)
-  const [first] = position.epochs
-  return { ...position, epochs: left.length > 0 ? left : [[first?.[0] ?? 1, 0]] }
+  return positionOf({ table: cutTable(tableOf(position), parting, []), totals: position.totals })
 }
 
 /** The position after an entry. Throws RangeError unless the entry is the very next one. */

@@ -2,7 +2,7 @@
  * What the queue needs of a storage engine: a few tables of ordered bytes and one atomic, durable write. One writer, one process.
  */
 
-export const TABLES = ['meta', 'log', 'messages', 'bodies', 'deliveries', 'schedule', 'remaining', 'undo'] as const
+export const TABLES = ['meta', 'log', 'messages', 'bodies', 'deliveries', 'schedule', 'remaining', 'undo', 'aside'] as const
 export type Table = (typeof TABLES)[number]
 
 export type Row = { readonly key: Buffer; readonly value: Buffer }
@@ -16,17 +16,24 @@ export class NoSpace extends Error {
   override readonly name = 'NoSpace'
 }
 
-export type Tables = AsyncDisposable & {
+/** What can be read. */
+export type TablesView = {
   /** A copy; undefined when there is none. Sees what was committed, nothing else. */
   get(table: Table, key: Buffer): Buffer | undefined
   /** Rows in order of their keys, `end` and the sentinel excluded; at most `limit`. */
   range(table: Table, range: Range): readonly Row[]
   /** As `range`, without reading the values. */
   keys(table: Table, range: Range): readonly Buffer[]
-  /** Rows of the table without the sentinel. */
-  count(table: Table): number
-  /** All or nothing. Resolves when it would survive a power cut; rejects when nothing was written. One at a time. */
-  commit(writes: readonly Write[]): Promise<void>
-  /** Bytes inside the file that hold nothing and are used again before it grows. */
-  reusableBytes(): number
 }
+
+export type Tables = AsyncDisposable &
+  TablesView & {
+    /** Rows of the table without the sentinel. */
+    count(table: Table): number
+    /** All or nothing. Resolves when it would survive a power cut; rejects when nothing was written. One at a time. */
+    commit(writes: readonly Write[]): Promise<void>
+    /** All as it is now, however the tables change. While it is open, no page of it is used again: the file grows by what changes. */
+    snapshot(): TablesView & Disposable
+    /** Bytes inside the file that hold nothing and are used again before it grows. */
+    reusableBytes(): number
+  }

@@ -26,6 +26,11 @@ export class Uncommitted {
     return this.#release(({ sequence }) => sequence <= this.#committed)
   }
 
+  /** The log is another one, committed up to here. */
+  restart(committed: number): void {
+    this.#committed = committed
+  }
+
   /** All of them, for the log may be cut. */
   clear(): readonly Buffer[] {
     return this.#release(() => true)
