@@ -72,7 +72,8 @@ export class LogWriter {
 
   /** The lowest place that the log can be cut to. */
   cutsTo(): number {
-    return this.#firstUndo - 1
+    // What is committed is forgotten a little later.
+    return Math.max(this.#firstUndo - 1, this.#committed)
   }
 
   /** Entries from now on are of this epoch, unless they bring one. */
