@@ -3,10 +3,13 @@ import { parseQueueId, type QueueId } from '../domain/queue-id.ts'
 import { deliveryRowsOf } from './copied-message.ts'
 import { decodeDeliveryRow } from './delivery-row.ts'
 import { queueIdKey, readDeliveryKey, readQueueIdKey } from './keys.ts'
-import type { AsideMessage } from './log-queue.ts'
-import { decodeMessage, decodeMessagePart, encodeMessagePart, type MessageRecord } from './message-record.ts'
+import type { AsideMessage, OfferedMessage } from './log-queue.ts'
+import type { LogWriter } from './log-writer.ts'
+import { decodeMessage, decodeMessagePart, encodeMessage, encodeMessagePart, type MessageRecord } from './message-record.ts'
 import { CorruptRecord, seal, unseal } from './record.ts'
-import type { TablesView, Write } from './tables.ts'
+import { tableOf } from './store-meta.ts'
+import type { Tables, TablesView, Write } from './tables.ts'
+import { checkContent } from './verify-store.ts'
 
 /**
  * What was set aside (hot standby, R8): messages that are no part of this log any more, but whose clients may have been told 250. They lie
@@ -50,7 +53,7 @@ export function listAside(view: TablesView): readonly AsideMessage[] {
   }
 }
 
-export function readAside(view: TablesView, queueId: QueueId): MessageRecord {
+function readAside(view: TablesView, queueId: QueueId): MessageRecord {
   const record = view.get('aside', queueIdKey(queueId))
   if (!record) throw new RangeError(`${queueId}: must be set aside, was not`)
   return decodeAside(record, queueId)
@@ -81,3 +84,25 @@ export function planLettingGo(view: Pick<TablesView, 'get'>, key: Buffer): reado
 }
 
 export const covers = (table: EpochTable, { epoch, sequence }: Origin): boolean => sequence <= haveOf(table, epoch)
+
+/** Lets go of all that the own durable log contains or took back. */
+export async function letGo(tables: Tables, writer: LogWriter): Promise<void> {
+  for (;;) {
+    const keys = [...coveredAside(tables, tableOf(writer.position()))].slice(0, SLICE)
+    if (keys.length === 0) return
+    await writer.change({
+      sizeBytes: 0,
+      whenFull: 'wait',
+      addTo: (batch) => {
+        for (const key of keys) for (const write of planLettingGo(batch, key)) batch.write(write)
+      },
+    })
+  }
+}
+
+/** What `takeBack` of another copy needs. Throws RangeError where it is not here, and CorruptRecord where it is damaged. */
+export function readOffered(view: TablesView, queueId: QueueId): OfferedMessage {
+  const message = readAside(view, queueId)
+  const content = checkContent(view.get('bodies', queueIdKey(queueId)), message, `bodies ${queueId}, set aside`)
+  return { queueId, record: encodeMessage(message), content }
+}

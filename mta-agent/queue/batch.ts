@@ -1,5 +1,7 @@
+import type { Origin } from '../domain/epoch-table.ts'
+import { parseQueueId, type QueueId } from '../domain/queue-id.ts'
 import { sequenceKey } from './keys.ts'
-import { encodeLogEntry, type LogEntry } from './log-entry.ts'
+import { decodeLogEntry, encodeLogEntry, type LogEntry } from './log-entry.ts'
 import { type EntryPlan, planEntry, type StateView } from './plan-entry.ts'
 import { plus } from './queue-totals.ts'
 import { CorruptRecord } from './record.ts'
@@ -15,6 +17,8 @@ export type BatchOptions = {
   readonly epoch?: number
   /** Entries can be taken back until `forget`. */
   readonly keepsUndo?: boolean
+  /** A message comes back, under a name that does not say by which entry; told before that can be seen by anyone. */
+  readonly onTakenBack?: (queueId: QueueId, sequence: number) => void
 }
 
 /**
@@ -45,11 +49,13 @@ export class Batch implements StateView {
   /** `record`: the entry as it came from another copy; it is kept byte for byte. */
   add(entry: LogEntry, content: Buffer | undefined, record = encodeLogEntry(entry)): void {
     const plan = planEntry(entry, content, this)
-    const position = advance(this.#position, entry, plus(this.#position.totals, plan.totals))
+    const origin = entry.kind === 'takenBack' ? parseQueueId(entry.queueId) : undefined
+    const position = advance(this.#position, entry, plus(this.#position.totals, plan.totals), origin)
     const key = sequenceKey(entry.sequence)
     const undo = this.#options.keepsUndo === true ? this.#planUndo(plan) : undefined
     this.#position = position
     this.#entries++
+    if (entry.kind === 'takenBack') this.#options.onTakenBack?.(entry.queueId, entry.sequence)
     this.write({ table: 'log', key, value: record })
     if (undo) this.write({ table: 'undo', key, value: encodeUndo(undo) })
     for (const write of plan.writes) if (!undo || !isFreeing(write)) this.write(write)
@@ -91,6 +97,7 @@ export class Batch implements StateView {
   cut(parting: number): void {
     if (this.#entries > 0) throw new Error(`the log must be cut in a batch of its own, was with ${this.#entries} entries`)
     const { sequence: last } = currentOf(this.#position)
+    const origins: Origin[] = []
     for (let sequence = last; sequence > parting; sequence--) {
       const key = sequenceKey(sequence)
       const record = this.#state.get('undo', key)
@@ -100,11 +107,19 @@ export class Batch implements StateView {
         this.write(write)
         if (write.table === 'schedule') this.#moves.push({ key: write.key, to: write.value === undefined ? 'out' : 'in' })
       }
+      const entry = this.#readEntry(sequence)
+      if (entry.kind === 'takenBack') origins.push(parseQueueId(entry.queueId))
       this.write({ table: 'log', key })
       this.write({ table: 'undo', key })
       this.#position = { ...this.#position, totals: undo.totals }
     }
-    this.#position = cutPosition(this.#position, parting)
+    this.#position = cutPosition(this.#position, parting, origins)
+  }
+
+  #readEntry(sequence: number): LogEntry {
+    const record = this.#state.get('log', sequenceKey(sequence))
+    if (!record) throw new CorruptRecord(`log ${sequence}`, 'there', 'missing')
+    return decodeLogEntry(record, `log ${sequence}`)
   }
 
   /** The entries from `first` up to `end`, exclusive, are committed: what they finish may go. */

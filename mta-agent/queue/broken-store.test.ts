@@ -153,6 +153,7 @@ test('every table keeps its sentinel, also when all mail is gone', async () => {
     ['remaining', 0],
     ['undo', 0],
     ['aside', 0],
+    ['notes', 0],
   ])
 })
 

@@ -3,6 +3,7 @@ import { deliveryRowsOf } from './copied-message.ts'
 import { queueIdKey, readDeliveryKey, readQueueIdKey } from './keys.ts'
 import type { CopiedMessage, CopySource, CopyState } from './log-queue.ts'
 import { decodeMessage } from './message-record.ts'
+import { readNotes } from './notes.ts'
 import { CorruptRecord } from './record.ts'
 import { currentOf, decodePosition, POSITION_KEY, tableOf } from './store-meta.ts'
 import type { Row, Tables, TablesView } from './tables.ts'
@@ -35,7 +36,7 @@ class SnapshotSource implements CopySource {
     const record = view.get('meta', POSITION_KEY)
     if (!record) throw new CorruptRecord('meta position', 'there', 'missing')
     const position = decodePosition(record)
-    this.state = { table: tableOf(position), sequence: currentOf(position).sequence, totals: position.totals }
+    this.state = { table: tableOf(position), sequence: currentOf(position).sequence, totals: position.totals, notes: readNotes(view) }
     this.#view = view
   }
 

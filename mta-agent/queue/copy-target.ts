@@ -7,6 +7,7 @@ import type { CopiedContent, CopiedMessage, CopyState, CopyTarget, FullCopy } fr
 import type { LogEpochs } from './log-epochs.ts'
 import type { LogWriter } from './log-writer.ts'
 import { decodeMessage } from './message-record.ts'
+import { planAllNotes, readNotes } from './notes.ts'
 import type { TotalsChange } from './queue-totals.ts'
 import { CorruptRecord } from './record.ts'
 import { positionOf } from './store-meta.ts'
@@ -170,6 +171,7 @@ export class QueueCopyTarget implements CopyTarget {
         addTo: (batch) => {
           requireEqual(totals, batch.position().totals)
           batch.place(positionOf(this.#state))
+          for (const write of planAllNotes(readNotes(this.#parts.tables), this.#state.notes)) batch.write(write)
           for (const key of coveredAside(this.#parts.tables, this.#state.table)) {
             for (const write of planLettingGo(this.#parts.tables, key)) batch.write(write)
           }

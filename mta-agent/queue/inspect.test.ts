@@ -148,7 +148,7 @@ test('a directory without a queue stays empty, and a wrong command says what wou
 test('a queue that is older than some of its tables is looked at, and opened, as it is', async () => {
   using directory = temporaryDirectory()
   await fill(directory.path)
-  await dropTables(directory.path, ['undo', 'aside'])
+  await dropTables(directory.path, ['undo', 'aside', 'notes'])
   expect(await say(directory.path, 'verify')).toEqual({
     sound: true,
     lines: [

@@ -6,7 +6,7 @@ import type { Millis } from './queue-store.ts'
 
 const SEQUENCE_BYTES = 6
 const TIME_BYTES = 6
-const QUEUE_ID_BYTES = 10
+export const QUEUE_ID_BYTES = 10
 const MAX_EPOCH = 0xfe_ff_ff_ff
 const MAX_U48 = 2 ** 48 - 1
 

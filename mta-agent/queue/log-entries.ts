@@ -1,6 +1,5 @@
-import { formatQueueId } from '../domain/queue-id.ts'
 import { queueIdKey } from './keys.ts'
-import { decodeLogEntry, messageOf } from './log-entry.ts'
+import { decodeLogEntry, messageOf, queueIdOf } from './log-entry.ts'
 import type { StoredEntry } from './log-queue.ts'
 import type { LogWriter } from './log-writer.ts'
 import type { Tables } from './tables.ts'
@@ -19,7 +18,7 @@ export function readLog(tables: Tables, writer: LogWriter, fromSequence: number,
   for (let sequence = fromSequence; sequence < end && bytes < READ_LOG_BYTES; sequence++) {
     const record = writer.readEntry(sequence)
     const entry = decodeLogEntry(record, `log ${sequence}`)
-    const content = messageOf(entry) && tables.get('bodies', queueIdKey(formatQueueId(entry)))
+    const content = messageOf(entry) && tables.get('bodies', queueIdKey(queueIdOf(entry)))
     entries.push({ sequence, record, ...(content && { content }) })
     bytes += record.length + (content?.length ?? 0)
   }

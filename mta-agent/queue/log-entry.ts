@@ -1,9 +1,10 @@
 import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
 import type { Domain } from '../domain/envelope.ts'
-import type { LogPosition, QueueId } from '../domain/queue-id.ts'
+import { formatQueueId, type LogPosition, type QueueId } from '../domain/queue-id.ts'
+import { queueIdKey, QUEUE_ID_BYTES, readQueueIdKey } from './keys.ts'
 import { decodeMessagePart, encodeMessagePart, type MessageRecord } from './message-record.ts'
 import type { Millis } from './queue-store.ts'
-import { CorruptRecord, kindOf, seal, unseal } from './record.ts'
+import { CorruptRecord, kindOf, seal, unseal, type RecordKind } from './record.ts'
 
 /**
  * The ordered log (hot standby, sections 2 and 7): every change of the queue is one entry, written in the transaction that makes the change.
@@ -16,6 +17,10 @@ export type LogEntry = LogPosition & {
 } & (
     | { readonly kind: 'stored'; readonly message: MessageRecord }
     | { readonly kind: 'settled'; readonly mark: Mark; readonly report?: MessageRecord }
+    /** A message of an earlier log, under its name of then (R8). */
+    | { readonly kind: 'takenBack'; readonly queueId: QueueId; readonly message: MessageRecord }
+    /** Something else that moves with the queue; without value it is gone. */
+    | { readonly kind: 'noted'; readonly key: string; readonly value?: string }
   )
 
 /** What one attempt came to. */
@@ -43,20 +48,41 @@ export function encodeLogEntry(entry: LogEntry): Buffer {
       markBytes.writeUInt32BE(mark.length, 0)
       return seal('settled', fixed, markBytes, mark, ...(entry.report ? [encodeMessagePart(entry.report)] : []))
     }
+    case 'takenBack':
+      return seal('takenBack', fixed, queueIdKey(entry.queueId), encodeMessagePart(entry.message))
+    case 'noted':
+      return seal('noted', fixed, Buffer.from(JSON.stringify({ key: entry.key, value: entry.value })))
   }
 }
 
 export function decodeLogEntry(record: Buffer, where: string): LogEntry {
   const kind = kindOf(record, where)
-  if (kind !== 'stored' && kind !== 'settled') throw new CorruptRecord(where, 'a log entry', `a record of kind ${kind}`)
+  if (!isEntryKind(kind)) throw new CorruptRecord(where, 'a log entry', `a record of kind ${kind}`)
   const payload = unseal(kind, record, where)
   const head = { ...readHead(payload), at: payload.readUIntBE(10, 6) }
-  if (kind === 'stored') return { ...head, kind, message: decodeMessagePart(payload.subarray(FIXED_BYTES)) }
-  const reportAt = FIXED_BYTES + 4 + payload.readUInt32BE(FIXED_BYTES)
-  const mark = JSON.parse(payload.toString('utf8', FIXED_BYTES + 4, reportAt)) as Mark
-  if (reportAt === payload.length) return { ...head, kind, mark }
-  return { ...head, kind, mark, report: decodeMessagePart(payload.subarray(reportAt)) }
+  switch (kind) {
+    case 'stored':
+      return { ...head, kind, message: decodeMessagePart(payload.subarray(FIXED_BYTES)) }
+    case 'settled': {
+      const reportAt = FIXED_BYTES + 4 + payload.readUInt32BE(FIXED_BYTES)
+      const mark = JSON.parse(payload.toString('utf8', FIXED_BYTES + 4, reportAt)) as Mark
+      if (reportAt === payload.length) return { ...head, kind, mark }
+      return { ...head, kind, mark, report: decodeMessagePart(payload.subarray(reportAt)) }
+    }
+    case 'takenBack':
+      return {
+        ...head,
+        kind,
+        queueId: readQueueIdKey(payload, FIXED_BYTES),
+        message: decodeMessagePart(payload.subarray(FIXED_BYTES + QUEUE_ID_BYTES)),
+      }
+    case 'noted':
+      return { ...head, kind, ...(JSON.parse(payload.toString('utf8', FIXED_BYTES)) as { key: string; value?: string }) }
+  }
 }
+
+const ENTRY_KINDS: ReadonlySet<RecordKind> = new Set<LogEntry['kind']>(['stored', 'settled', 'takenBack', 'noted'])
+const isEntryKind = (kind: RecordKind): kind is LogEntry['kind'] => ENTRY_KINDS.has(kind)
 
 /** Checks the entry and gives its place and time without parsing the rest. */
 export function readEntryHead(record: Buffer, where: string): LogPosition & { readonly at: Millis } {
@@ -66,5 +92,18 @@ export function readEntryHead(record: Buffer, where: string): LogPosition & { re
 
 const readHead = (payload: Buffer): LogPosition => ({ epoch: payload.readUInt32BE(0), sequence: payload.readUIntBE(4, 6) })
 
-/** The message that an entry brings into the queue, if any; its queue id is the entry's position. */
-export const messageOf = (entry: LogEntry): MessageRecord | undefined => (entry.kind === 'stored' ? entry.message : entry.report)
+/** The message that an entry brings into the queue, if any. */
+export function messageOf(entry: LogEntry): MessageRecord | undefined {
+  switch (entry.kind) {
+    case 'stored':
+    case 'takenBack':
+      return entry.message
+    case 'settled':
+      return entry.report
+    case 'noted':
+      return undefined
+  }
+}
+
+/** The name of that message: where it was first accepted, which for all but one that is taken back is here. */
+export const queueIdOf = (entry: LogEntry): QueueId => (entry.kind === 'takenBack' ? entry.queueId : formatQueueId(entry))

@@ -1,11 +1,12 @@
 import type { EpochTable } from '../domain/epoch-table.ts'
-import { formatQueueId } from '../domain/queue-id.ts'
+import { parseQueueId } from '../domain/queue-id.ts'
+import { describeAside, planAside } from './aside.ts'
 import { queueIdKey } from './keys.ts'
-import { decodeLogEntry, messageOf } from './log-entry.ts'
+import { decodeLogEntry, messageOf, queueIdOf } from './log-entry.ts'
 import type { LogWriter, NewChange } from './log-writer.ts'
 import type { Millis } from './queue-store.ts'
 import { encodeIdentity, IDENTITY_KEY, type StoreIdentity, tableOf } from './store-meta.ts'
-import type { Tables } from './tables.ts'
+import type { Tables, Write } from './tables.ts'
 
 /**
  * Whose log this is: the epochs that it has, the highest that its disk has seen, and the step from one leader to the next (hot standby, R4,
@@ -55,8 +56,11 @@ export class LogEpochs {
       whenFull: 'wait',
       // Judged here and not before: a commit that was under way may have added to the log.
       addTo: (batch) => {
-        this.#requireCuttable(parting, forcedEpoch)
+        this.#requireCuttable(parting)
+        const kept = this.#planKept(parting, forcedEpoch)
         batch.cut(parting)
+        // After the cut, which takes their contents away.
+        for (const write of kept) batch.write(write)
         batch.write({ table: 'meta', key: IDENTITY_KEY, value: encodeIdentity(identity) })
       },
       done: () => {
@@ -77,22 +81,28 @@ export class LogEpochs {
     return epoch
   }
 
-  #requireCuttable(parting: number, forcedEpoch: number): void {
+  #requireCuttable(parting: number): void {
     const [lowest, last] = [this.#writer.cutsTo(), this.#writer.lastSequence()]
     if (!Number.isSafeInteger(parting) || parting < lowest || parting > last) {
       throw new RangeError(
         `the log must be cut between ${lowest}, the last entry that cannot be taken back, and ${last}, its end, was to be cut at ${parting}`,
       )
     }
-    for (let sequence = parting + 1; sequence <= last; sequence++) {
+  }
+
+  /** Live messages of the part that is cut off which were accepted before a forced promotion: their clients may have been told 250. */
+  #planKept(parting: number, forcedEpoch: number): readonly Write[] {
+    const writes: Write[] = []
+    for (let sequence = parting + 1; sequence <= this.#writer.lastSequence(); sequence++) {
       const entry = decodeLogEntry(this.#writer.readEntry(sequence), `log ${sequence}`)
-      if (entry.epoch >= forcedEpoch || messageOf(entry) === undefined) continue
-      const queueId = formatQueueId(entry)
-      if (this.#tables.get('messages', queueIdKey(queueId)) === undefined) continue
-      throw new RangeError(
-        `message ${queueId} must not be dropped, as it was accepted before the forced promotion to epoch ${forcedEpoch}; the log was to be cut at ${parting}`,
-      )
+      if (messageOf(entry) === undefined) continue
+      const queueId = queueIdOf(entry)
+      const key = queueIdKey(queueId)
+      if (parseQueueId(queueId).epoch >= forcedEpoch || this.#tables.get('messages', key) === undefined) continue
+      const value = this.#tables.get('bodies', key)
+      writes.push(planAside(queueId, describeAside(this.#tables, queueId)), { table: 'bodies', key, ...(value && { value }) })
     }
+    return writes
   }
 
   /** `together`: what changes in the same transaction. */

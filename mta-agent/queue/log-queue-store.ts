@@ -1,10 +1,12 @@
-import type { EpochTable } from '../domain/epoch-table.ts'
+import { rowOf, type EpochTable, type Origin } from '../domain/epoch-table.ts'
 import { formatQueueId, type QueueId } from '../domain/queue-id.ts'
-import type { ScheduleMove } from './batch.ts'
+import type { Batch, ScheduleMove } from './batch.ts'
 import { decodeDeliveryRow, type DeliveryRow } from './delivery-row.ts'
 import { deliveriesOf, expiredMessages, firstAcceptedAt } from './expired-messages.ts'
 import { deliveryKey, queueIdKey, readScheduleKey, scheduleKey, type DeliveryName } from './keys.ts'
-import { listAside } from './aside.ts'
+import { letGo, listAside, readOffered } from './aside.ts'
+import { readNotes, requireNote, type Notes } from './notes.ts'
+import { planTakingBack } from './take-back.ts'
 import { openCopySource } from './copy-source.ts'
 import { QueueCopyTarget } from './copy-target.ts'
 import {
@@ -14,11 +16,12 @@ import {
   type CopyTarget,
   type FullCopy,
   type LogQueueStore,
+  type OfferedMessage,
   type StoredEntry,
   type StoreOptions,
 } from './log-queue.ts'
 import { applyEntries, readLog } from './log-entries.ts'
-import type { LogEntry, Mark } from './log-entry.ts'
+import { decodeLogEntry, type LogEntry, type Mark } from './log-entry.ts'
 import { LogEpochs } from './log-epochs.ts'
 import { LogWriter } from './log-writer.ts'
 import { decodeMessage, describeMessage, type MessageRecord } from './message-record.ts'
@@ -32,7 +35,7 @@ import {
   type QueueTotals,
   type StoredMessage,
 } from './queue-store.ts'
-import { CorruptRecord } from './record.ts'
+import { CorruptRecord, kindOf } from './record.ts'
 import { Schedule } from './schedule.ts'
 import { currentOf, type StoreIdentity } from './store-meta.ts'
 import type { Range, Tables } from './tables.ts'
@@ -75,7 +78,9 @@ class TableQueueStore implements LogQueueStore {
     this.#tables = tables
     this.#options = options
     this.#leads = options.replicated !== true
-    this.#uncommitted = new Uncommitted(options.replicated === true ? opened.firstUndo - 1 : Infinity)
+    const isOwn = ({ epoch, sequence }: Origin): boolean =>
+      epoch >= this.identity().seen || sequence <= rowOf(this.epochTable(), epoch).last
+    this.#uncommitted = new Uncommitted(options.replicated === true ? opened.firstUndo - 1 : Infinity, isOwn)
     const reader = {
       has: (key: Buffer) => tables.get('schedule', key) !== undefined,
       keys: (range: Range) => tables.keys('schedule', range),
@@ -84,8 +89,13 @@ class TableQueueStore implements LogQueueStore {
     this.#writer = new LogWriter(tables, options, opened, {
       moved: (moves) => this.#follow(moves),
       due: () => this.#onDue(),
+      onTakenBack: (queueId, sequence) => this.#uncommitted.bringBack(queueId, sequence),
     })
     this.#epochs = new LogEpochs(tables, this.#writer, opened.identity)
+    for (let sequence = opened.firstUndo; sequence <= this.lastSequence(); sequence++) {
+      const entry = decodeLogEntry(this.#writer.readEntry(sequence), `log ${sequence}`)
+      if (entry.kind === 'takenBack') this.#uncommitted.bringBack(entry.queueId, sequence)
+    }
   }
 
   async append(message: NewMessage): Promise<QueueId> {
@@ -324,6 +334,7 @@ class TableQueueStore implements LogQueueStore {
     if (this.#leads) throw new Error(`the store must not lead to follow epoch ${join.epoch}, but does`)
     this.#requireComplete()
     await this.#epochs.join(join)
+    await letGo(this.#tables, this.#writer)
   }
 
   openCopySource(): CopySource {
@@ -338,6 +349,39 @@ class TableQueueStore implements LogQueueStore {
 
   aside(): readonly AsideMessage[] {
     return listAside(this.#tables)
+  }
+
+  readAside(queueId: QueueId): OfferedMessage {
+    return readOffered(this.#tables, queueId)
+  }
+
+  async takeBack(message: OfferedMessage, from: number): Promise<void> {
+    await this.#lead(message.record.length + message.content.length, planTakingBack(message, from, this.#now()))
+    // It may have been set aside here as well, before this copy became the leader.
+    await letGo(this.#tables, this.#writer)
+  }
+
+  async note(key: string, value: string | undefined): Promise<void> {
+    requireNote(key, value)
+    await this.#lead(0, (batch) =>
+      batch.add({ ...batch.next(), at: this.#now(), kind: 'noted', key, ...(value !== undefined && { value }) }, undefined),
+    )
+  }
+
+  async #lead(sizeBytes: number, addTo: (batch: Batch) => void): Promise<void> {
+    this.#requireLeading()
+    await this.#writer.change({
+      sizeBytes,
+      whenFull: 'refuse',
+      addTo: (batch) => {
+        this.#requireLeading()
+        addTo(batch)
+      },
+    })
+  }
+
+  notes(): Notes {
+    return readNotes(this.#tables)
   }
 
   #requireComplete(): void {
@@ -360,6 +404,7 @@ class TableQueueStore implements LogQueueStore {
     if (this.#options.replicated === true && this.#leads) throw new Error('the store must not lead to take entries of another, but does')
     this.#requireComplete()
     await applyEntries(this.#writer, entries)
+    if (entries.some(({ sequence, record }) => kindOf(record, `entry ${sequence}`) === 'takenBack')) await letGo(this.#tables, this.#writer)
   }
 
   scrub(signal: AbortSignal, options: ScrubOptions): Promise<ScrubResult> {

@@ -39,7 +39,12 @@ export class NotLeading extends Error {
 export type StoredEntry = { readonly sequence: number; readonly record: Buffer; readonly content?: Buffer }
 
 /** Where a queue is in its log, and what it sums up to there. */
-export type CopyState = { readonly table: EpochTable; readonly sequence: number; readonly totals: TotalsChange }
+export type CopyState = {
+  readonly table: EpochTable
+  readonly sequence: number
+  readonly totals: TotalsChange
+  readonly notes: ReadonlyMap<string, string>
+}
 
 /** A message as it lies in a queue, with what is still to be done for it. Records and rows are kept byte for byte. */
 export type CopiedMessage = {
@@ -83,6 +88,9 @@ export type CopyTarget = {
 /** A message that is no part of this log any more, but whose client may have been told 250 (R8). */
 export type AsideMessage = { readonly queueId: QueueId; readonly origin: Origin; readonly sizeBytes: number }
 
+/** What is left of it to do, and its content; the record vouches for both. */
+export type OfferedMessage = { readonly queueId: QueueId; readonly record: Buffer; readonly content: Buffer }
+
 export type LogQueueStore = QueueStore & {
   identity(): StoreIdentity
   /** Sequence of the newest durable entry; 0 when there was none yet. */
@@ -106,8 +114,8 @@ export type LogQueueStore = QueueStore & {
   /** Leads no more: what waits to be stored is refused with NotLeading, what was given out and is not being settled is due again. */
   stopLeading(): void
   /**
-   * Follows another log (R8), in one transaction: everything after `parting` is taken back and `seen` is the epoch. Throws RangeError when
-   * that is not possible: below `cutsTo`, or where it would drop a message that was accepted before a forced promotion; nothing is changed then.
+   * Follows another log (R8), in one transaction: everything after `parting` is taken back, of it set aside what was accepted before a
+   * forced promotion, and `seen` is the epoch. Throws RangeError below `cutsTo`; nothing is changed then.
    */
   joinEpoch(join: { readonly epoch: number; readonly parting: number; readonly forcedEpoch: number }): Promise<void>
   openCopySource(): CopySource
@@ -115,6 +123,17 @@ export type LogQueueStore = QueueStore & {
   beginCopy(copy: FullCopy): Promise<CopyTarget>
   /** What was set aside, in the order of queue ids. */
   aside(): readonly AsideMessage[]
+  /** One of them, for the primary. Throws CorruptRecord where it is damaged: then it cannot be offered. */
+  readAside(queueId: QueueId): OfferedMessage
+  /**
+   * As the leader: takes a message that another copy set aside for an entry of this log, under its name. `from` is where the offer of its epoch
+   * goes on: one more than the table has, or than the message before it. Resolves when durable. Throws RangeError where it does not: it was
+   * taken already, or something is missing before it.
+   */
+  takeBack(message: OfferedMessage, from: number): Promise<void>
+  /** Notes something that must move with the queue, or takes it off. As the leader; resolves when durable. */
+  note(key: string, value: string | undefined): Promise<void>
+  notes(): ReadonlyMap<string, string>
   /** Wall clock of the last quick claim after a restart (R5); 0: none. */
   quickClaimAt(): Millis
   noteQuickClaim(wall: Millis): Promise<void>

@@ -1,4 +1,4 @@
-import { Batch, type ScheduleMove } from './batch.ts'
+import { Batch, type BatchOptions, type ScheduleMove } from './batch.ts'
 import { RoomMeter } from './disk-room.ts'
 import { GroupCommit, type CommitResult } from './group-commit.ts'
 import { sequenceKey } from './keys.ts'
@@ -28,7 +28,10 @@ type Change = {
 export type NewChange = Pick<Change, 'sizeBytes' | 'whenFull' | 'addTo'> & { readonly done?: () => void }
 
 /** Told of each commit: first what moved in the schedule, then, when all its changes know that they are done, that something may be due. */
-export type CommitListener = { readonly moved: (moves: readonly ScheduleMove[]) => void; readonly due: () => void }
+export type CommitListener = {
+  readonly moved: (moves: readonly ScheduleMove[]) => void
+  readonly due: () => void
+} & Required<Pick<BatchOptions, 'onTakenBack'>>
 
 /** Where an opened log stands. `firstUndo`: the first entry that can be taken back; one more than the last when there is none. */
 export type LogPlace = { readonly position: StorePosition; readonly firstSequence: number; readonly firstUndo: number }
@@ -189,7 +192,12 @@ export class LogWriter {
   }
 
   async #commit(changes: readonly Change[]): Promise<CommitResult<Change>> {
-    const batch = new Batch(this.#tables, { position: this.#position, epoch: this.#epoch, keepsUndo: this.#options.replicated === true })
+    const batch = new Batch(this.#tables, {
+      position: this.#position,
+      epoch: this.#epoch,
+      keepsUndo: this.#options.replicated === true,
+      onTakenBack: this.#listener.onTakenBack,
+    })
     const added = changes.filter((change) => succeeds(() => change.addTo(batch), change.failed))
     if (added.length === 0) return { again: [] }
     let firstSequence = this.#firstSequence

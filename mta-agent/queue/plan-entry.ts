@@ -1,9 +1,10 @@
-import { formatQueueId, type QueueId } from '../domain/queue-id.ts'
+import type { QueueId } from '../domain/queue-id.ts'
 import type { Domain, Recipient } from '../domain/envelope.ts'
 import { decodeDeliveryRow, encodeDeliveryRow, type DeliveryRow } from './delivery-row.ts'
 import { deliveryKey, queueIdKey, scheduleKey } from './keys.ts'
-import { messageOf, type LogEntry, type Mark } from './log-entry.ts'
+import { messageOf, queueIdOf, type LogEntry, type Mark } from './log-entry.ts'
 import { encodeMessage, type MessageRecord } from './message-record.ts'
+import { planNote } from './notes.ts'
 import { NO_CHANGE, plus, type TotalsChange } from './queue-totals.ts'
 import { seal, unseal } from './record.ts'
 import type { Table, Write } from './tables.ts'
@@ -25,8 +26,15 @@ export type StateView = { get(table: Table, key: Buffer): Buffer | undefined }
 
 export function planEntry(entry: LogEntry, content: Buffer | undefined, view: StateView): EntryPlan {
   const message = messageOf(entry)
-  const stored = message ? planStored(formatQueueId(entry), message, content) : NOTHING
+  if (entry.kind === 'takenBack') requireAbsent(entry.queueId, view)
+  const stored = message ? planStored(queueIdOf(entry), message, content) : NOTHING
+  if (entry.kind === 'noted') return { ...NOTHING, writes: [planNote(entry.key, entry.value)] }
   return entry.kind === 'settled' ? join(planMark(entry.mark, view), stored) : stored
+}
+
+function requireAbsent(queueId: QueueId, view: StateView): void {
+  if (view.get('messages', queueIdKey(queueId)) !== undefined)
+    throw new RangeError(`${queueId}: must not be in the queue to be taken back, was`)
 }
 
 const NOTHING: EntryPlan = { writes: [], totals: NO_CHANGE, scheduled: [], unscheduled: [] }

@@ -21,6 +21,9 @@ const KINDS = {
   scheduled: 9,
   undo: 10,
   aside: 11,
+  takenBack: 12,
+  noted: 13,
+  note: 14,
 } as const
 export type RecordKind = keyof typeof KINDS
 

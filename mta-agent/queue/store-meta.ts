@@ -1,4 +1,4 @@
-import { cutTable, type EpochTable } from '../domain/epoch-table.ts'
+import { advanceTable, cutTable, type EpochTable, type Origin } from '../domain/epoch-table.ts'
 import { CorruptRecord, sealJson, unsealJson } from './record.ts'
 import type { TotalsChange } from './queue-totals.ts'
 
@@ -22,8 +22,11 @@ export type StoreIdentity = Shard & {
 
 /** Written with every change. */
 export type StorePosition = {
-  /** Each epoch in this log with the last sequence it has here, lowest first; the last one is the current. Never empty. */
-  readonly epochs: readonly (readonly [epoch: number, lastSequence: number])[]
+  /**
+   * Each epoch with the last sequence that it has here, 0 for none, and how far its messages were taken back (R8), where any were; lowest first.
+   * The last one with entries is the current. Never empty.
+   */
+  readonly epochs: readonly (readonly [epoch: number, lastSequence: number, takenBack?: number])[]
   readonly totals: TotalsChange
 }
 
@@ -37,37 +40,39 @@ export const encodePosition = (position: StorePosition): Buffer => sealJson('pos
 export const decodePosition = (record: Buffer): StorePosition => unsealJson('position', record, 'meta position') as StorePosition
 
 export function currentOf(position: StorePosition): { readonly epoch: number; readonly sequence: number } {
-  const last = position.epochs.at(-1)
+  const last = position.epochs.findLast(([, sequence]) => sequence > 0) ?? position.epochs.at(-1)
   if (!last) throw new CorruptRecord('meta position', 'of at least one epoch', 'of none')
   return { epoch: last[0], sequence: last[1] }
 }
 
-/** The epochs that have entries here. */
+/** The epochs that have entries here, or of which messages were taken back. */
 export const tableOf = (position: StorePosition): EpochTable =>
-  position.epochs.filter(([, last]) => last > 0).map(([epoch, last]) => ({ epoch, last, takenBack: 0 }))
+  position.epochs
+    .map(([epoch, last, takenBack = 0]) => ({ epoch, last, takenBack }))
+    .filter(({ last, takenBack }) => last > 0 || takenBack > 0)
 
-/** The position at the end of a log with this table, as another copy has it. */
+/** The position at the end of a log with this table. */
 export function positionOf({ table, totals }: { readonly table: EpochTable; readonly totals: TotalsChange }): StorePosition {
-  const epochs = table.filter(({ last }) => last > 0).map(({ epoch, last }) => [epoch, last] as const)
+  const epochs = table.map(({ epoch, last, takenBack }) => (takenBack > 0 ? ([epoch, last, takenBack] as const) : ([epoch, last] as const)))
   return { epochs: epochs.length > 0 ? epochs : [[1, 0]], totals }
 }
 
-/** The position when everything after `parting` is taken back. The totals are the caller's affair. */
-export function cutPosition(position: StorePosition, parting: number): StorePosition {
-  return positionOf({ table: cutTable(tableOf(position), parting, []), totals: position.totals })
+/** The position when everything after `parting` is taken back, with it hand-over entries of these origins. The totals are the caller's affair. */
+export function cutPosition(position: StorePosition, parting: number, origins: readonly Origin[]): StorePosition {
+  return positionOf({ table: cutTable(tableOf(position), parting, origins), totals: position.totals })
 }
 
-/** The position after an entry. Throws RangeError unless the entry is the very next one. */
-export function advance(
-  position: StorePosition,
-  entry: { readonly epoch: number; readonly sequence: number },
-  totals: TotalsChange,
-): StorePosition {
+/** The position after an entry. Throws RangeError unless the entry is the very next one. `origin`: of a message that it takes back. */
+export function advance(position: StorePosition, entry: Origin, totals: TotalsChange, origin?: Origin): StorePosition {
   const { epoch, sequence } = currentOf(position)
   if (entry.sequence !== sequence + 1) throw new RangeError(`the next entry must be of sequence ${sequence + 1}, was of ${entry.sequence}`)
   if (entry.epoch < epoch) throw new RangeError(`the next entry must be of epoch ${epoch} or higher, was of ${entry.epoch}`)
-  const past = entry.epoch === epoch ? position.epochs.slice(0, -1) : position.epochs
-  return { epochs: [...past, [entry.epoch, entry.sequence]], totals }
+  const last = position.epochs.at(-1)
+  // What nearly every entry is: the next of its epoch.
+  if (!origin && last?.[0] === entry.epoch && last[2] === undefined) {
+    return { epochs: [...position.epochs.slice(0, -1), [entry.epoch, entry.sequence]], totals }
+  }
+  return positionOf({ table: advanceTable(tableOf(position), entry, origin ?? entry), totals })
 }
 
 /** The volume belongs to another queue. Nothing on it was changed. */

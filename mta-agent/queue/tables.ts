@@ -2,7 +2,7 @@
  * What the queue needs of a storage engine: a few tables of ordered bytes and one atomic, durable write. One writer, one process.
  */
 
-export const TABLES = ['meta', 'log', 'messages', 'bodies', 'deliveries', 'schedule', 'remaining', 'undo', 'aside'] as const
+export const TABLES = ['meta', 'log', 'messages', 'bodies', 'deliveries', 'schedule', 'remaining', 'undo', 'aside', 'notes'] as const
 export type Table = (typeof TABLES)[number]
 
 export type Row = { readonly key: Buffer; readonly value: Buffer }

@@ -1,3 +1,4 @@
+import type { Origin } from '../domain/epoch-table.ts'
 import { parseQueueId, type QueueId } from '../domain/queue-id.ts'
 
 /**
@@ -6,29 +7,46 @@ import { parseQueueId, type QueueId } from '../domain/queue-id.ts'
  */
 export class Uncommitted {
   readonly #held = new Map<string, { readonly key: Buffer; readonly sequence: number }>()
+  /** Only of those that are not committed. */
+  readonly #broughtBack = new Map<QueueId, number>()
+  readonly #isOwn: (origin: Origin) => boolean
   #committed: number
 
-  constructor(committed: number) {
+  /** `isOwn`: whether an entry of this log stored the message first. Of others the sequence says nothing here. */
+  constructor(committed: number, isOwn: (origin: Origin) => boolean) {
+    this.#isOwn = isOwn
     this.#committed = committed
   }
 
+  /** The entry by which a message came back that was first accepted elsewhere. */
+  bringBack(queueId: QueueId, sequence: number): void {
+    this.#broughtBack.set(queueId, sequence)
+  }
+
   covers(queueId: QueueId): boolean {
-    return parseQueueId(queueId).sequence <= this.#committed
+    const sequence = this.#sequenceOf(queueId)
+    return sequence <= this.#committed || (!this.#broughtBack.has(queueId) && !this.#isOwn(parseQueueId(queueId)))
+  }
+
+  #sequenceOf(queueId: QueueId): number {
+    return this.#broughtBack.get(queueId) ?? parseQueueId(queueId).sequence
   }
 
   hold(key: Buffer, queueId: QueueId): void {
-    this.#held.set(key.toString('latin1'), { key, sequence: parseQueueId(queueId).sequence })
+    this.#held.set(key.toString('latin1'), { key, sequence: this.#sequenceOf(queueId) })
   }
 
   /** The rows that may be given out from now on. */
   raise(committed: number): readonly Buffer[] {
     this.#committed = Math.max(this.#committed, committed)
+    for (const [queueId, sequence] of this.#broughtBack) if (sequence <= this.#committed) this.#broughtBack.delete(queueId)
     return this.#release(({ sequence }) => sequence <= this.#committed)
   }
 
   /** The log is another one, committed up to here. */
   restart(committed: number): void {
     this.#committed = committed
+    this.#broughtBack.clear()
   }
 
   /** All of them, for the log may be cut. */
