@@ -179,8 +179,8 @@ describe('access', () => {
       'create pods/exec': await may('default', 'create', 'pods', '--subresource=exec'),
       'delete ippools.mtafleet.io': await may('default', 'delete', 'ippools.mtafleet.io'),
       'update its lease': await may('mtafleet-system', 'update', 'leases.coordination.k8s.io/mtafleet-operator'),
-      'update another lease': await may('mtafleet-system', 'update', 'leases.coordination.k8s.io/kube-scheduler'),
-      'update leases elsewhere': await may('kube-system', 'update', 'leases.coordination.k8s.io/mtafleet-operator'),
+      'update the record of a shard': await may('default', 'update', 'leases.coordination.k8s.io/password-resets-0'),
+      'deletecollection leases': await may('default', 'deletecollection', 'leases.coordination.k8s.io'),
     }).toEqual({
       'create pods': 'yes',
       'patch sendingstreams.mtafleet.io/status': 'yes',
@@ -193,8 +193,8 @@ describe('access', () => {
       'create pods/exec': 'no',
       'delete ippools.mtafleet.io': 'no',
       'update its lease': 'yes',
-      'update another lease': 'no',
-      'update leases elsewhere': 'no',
+      'update the record of a shard': 'yes',
+      'deletecollection leases': 'no',
     })
   })
 
@@ -211,7 +211,15 @@ describe('access', () => {
     const resourceNames = ['password-resets-0-a']
     const instances = { apiGroups: ['mtafleet.io'], resources: ['mtainstances'], resourceNames, verbs: ['get', 'list', 'watch'] }
     const status = { apiGroups: ['mtafleet.io'], resources: ['mtainstances/status'], resourceNames, verbs: ['patch'] }
-    expect([await grant(instances), await grant(status)]).toEqual([undefined, undefined])
+    const named = ['password-resets-0']
+    const shard = [
+      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], resourceNames: named, verbs: ['get', 'update'] },
+      { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], resourceNames: named, verbs: ['get', 'update'] },
+      { apiGroups: [''], resources: ['persistentvolumeclaims'], resourceNames: ['password-resets-0-a-queue'], verbs: ['get'] },
+    ]
+    const granted: (string | undefined)[] = []
+    for (const rule of [instances, status, ...shard]) granted.push(await grant(rule))
+    expect(granted).toEqual([undefined, undefined, undefined, undefined, undefined])
     expect(await grant({ apiGroups: [''], resources: ['secrets'], verbs: ['list'] })).toContain(
       'attempting to grant RBAC permissions not currently held',
     )
