@@ -6,7 +6,7 @@ import type { Condition } from './meta.ts'
 export type SummaryType = 'Ready' | 'Reconciling' | 'Stalled'
 /** Written by the operator on MTAInstance. */
 export type InstanceType = 'AddressesAssigned' | 'VolumeBound' | 'SecretsFound' | 'PodScheduled' | 'PodRunning' | StandbyType
-/** Written by the operator where there are standbys: on each instance whether its copy is in sync, the others on the primary and the stream. */
+/** Written by the operator where there are standbys: of an instance whether its copy is in sync, the others of its shard; of a stream the worst of them. */
 export type StandbyType = 'InSync' | 'FailoverPossible' | 'AcceptingAlone'
 /** Written by the agent on its own MTAInstance. */
 export type AgentType = 'Accepting' | 'Delivering' | 'AddressesPresent' | 'StorageAvailable' | 'CredentialsLoaded' | 'Drained'

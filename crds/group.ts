@@ -22,6 +22,9 @@ export const LABELS = {
   component: 'app.kubernetes.io/component',
 } as const
 
+/** Label of Kubernetes: who writes an EndpointSlice. Those of other managers belong to Kubernetes itself. */
+export const SLICE_MANAGER = 'endpointslice.kubernetes.io/managed-by'
+
 export const ANNOTATIONS = {
   /** Hash of everything in a Pod that cannot change while it runs; another hash means another Pod. */
   podHash: 'mtafleet.io/pod-hash',

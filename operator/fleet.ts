@@ -1,4 +1,4 @@
-import { API_VERSION, GROUP, LABELS, RESOURCES, VERSION } from '#crds/group.ts'
+import { API_VERSION, GROUP, LABELS, RESOURCES, SLICE_MANAGER, VERSION } from '#crds/group.ts'
 import type { IPPool } from '#crds/ip-pool.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
@@ -10,6 +10,7 @@ import * as kube from '#kube/resources.ts'
 import type {
   FleetSnapshot,
   KubeObject,
+  Lease,
   Node,
   Pod,
   SecretFacts,
@@ -37,9 +38,17 @@ export const WATCHED: { readonly [K in WatchedKind]: kube.Resource<Watched[K] & 
   Role: kube.ROLES,
   RoleBinding: kube.ROLE_BINDINGS,
   PodDisruptionBudget: kube.DISRUPTION_BUDGETS,
+  Lease: kube.LEASES,
+  EndpointSlice: kube.ENDPOINT_SLICES,
   Node: kube.NODES as kube.Resource<Node & kube.KubeObject>,
   PersistentVolume: kube.VOLUMES as kube.Resource<Volume & kube.KubeObject>,
   StorageClass: kube.STORAGE_CLASSES as kube.Resource<StorageClass & kube.KubeObject>,
+}
+
+/** Of these there are many that are no business of ours: every node has a Lease that changes every few seconds. */
+const SELECTED: Partial<Record<WatchedKind, string>> = {
+  Lease: `${LABELS.managedBy}=${GROUP}`,
+  EndpointSlice: `${SLICE_MANAGER}=${GROUP}`,
 }
 const KINDS = Object.keys(WATCHED) as WatchedKind[]
 
@@ -125,6 +134,8 @@ export class Fleet {
       roles: this.#list<KubeObject>('Role'),
       roleBindings: this.#list<KubeObject>('RoleBinding'),
       disruptionBudgets: this.#list<KubeObject>('PodDisruptionBudget'),
+      leases: this.#list<Lease>('Lease'),
+      endpointSlices: this.#list<KubeObject>('EndpointSlice'),
       settings: this.#options.settings,
     }
   }
@@ -142,7 +153,8 @@ export class Fleet {
       const name = namespace === undefined ? kind : `${kind} in ${namespace}`
       const sink = this.#caches[kind].openSection(namespace)
       const onStep = () => this.#steps.set(name, clock.monotonic())
-      const selection = namespace === undefined ? {} : { namespace }
+      const labelSelector = SELECTED[kind]
+      const selection = { ...(namespace === undefined ? {} : { namespace }), ...(labelSelector === undefined ? {} : { labelSelector }) }
       return (signal) =>
         runReflector({ client, of, selection, sink, clock, trim, onStep, onReport: (report) => onReport(kind, report) }, signal)
     })
@@ -162,6 +174,8 @@ function trim(object: kube.KubeObject): kube.KubeObject {
 }
 
 /** A node lists every image it has: kilobytes that nobody here reads. */
-function trimNode(node: kube.KubeObject & { readonly status?: { readonly conditions?: unknown } }): kube.KubeObject {
-  return { ...node, status: { conditions: node.status?.conditions } } as kube.KubeObject
+function trimNode(
+  node: kube.KubeObject & { readonly status?: { readonly conditions?: unknown; readonly addresses?: unknown } },
+): kube.KubeObject {
+  return { ...node, status: { conditions: node.status?.conditions, addresses: node.status?.addresses } } as kube.KubeObject
 }

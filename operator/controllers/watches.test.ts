@@ -104,7 +104,10 @@ test('a node wakes who has addresses on it, but its heartbeats wake nobody', () 
   const beat = structuredClone(before) as typeof before
   const heartbeat = {
     ...beat,
-    status: { conditions: (beat.status?.conditions ?? []).map((condition) => ({ ...condition, lastHeartbeatTime: 'now' })) },
+    status: {
+      ...beat.status,
+      conditions: (beat.status?.conditions ?? []).map((condition) => ({ ...condition, lastHeartbeatTime: 'now' })),
+    },
   }
   expect([
     words(planWakes('Node', { before, after: node('node1', { cordoned: true }) }, OURS)),

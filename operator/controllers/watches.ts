@@ -4,7 +4,7 @@ import type { IPPool } from '#crds/ip-pool.ts'
 import type { ObjectMeta } from '#crds/meta.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
-import { findPodCondition, type Node, type Pod, type StorageClass, type Volume } from '#operator/planning/snapshot.ts'
+import { findPodCondition, type Lease, type Node, type Pod, type StorageClass, type Volume } from '#operator/planning/snapshot.ts'
 import type { ObjectKey } from './controller.ts'
 
 /**
@@ -34,6 +34,8 @@ export type Watched = {
   readonly Role: Owned
   readonly RoleBinding: Owned
   readonly PodDisruptionBudget: Owned
+  readonly Lease: Lease
+  readonly EndpointSlice: Owned
   readonly Node: Node
   readonly PersistentVolume: Volume
   readonly StorageClass: StorageClass
@@ -128,6 +130,19 @@ export const WATCHES: { readonly [K in WatchedKind]: Row<Watched[K]> } = {
   Role: CHILD,
   RoleBinding: CHILD,
   PodDisruptionBudget: CHILD,
+  Lease: {
+    // Who is primary and who is in sync: each instance of the stream shows it, and waits for it before its Pod is replaced.
+    meaning: ({ metadata, spec }) => [
+      metadata.uid,
+      metadata.deletionTimestamp,
+      metadata.annotations,
+      spec?.holderIdentity,
+      spec?.leaseTransitions,
+    ],
+    always: CHILD.always,
+    onMeaning: ({ metadata: { namespace, labels } }, ours) => siblings(ours, namespace, labels?.[LABELS.stream]),
+  },
+  EndpointSlice: CHILD,
   Node: {
     // A node's heartbeats are no news.
     meaning: ({ metadata, spec, status }) => [
@@ -137,6 +152,7 @@ export const WATCHES: { readonly [K in WatchedKind]: Row<Watched[K]> } = {
       spec?.unschedulable,
       spec?.taints,
       status?.conditions?.map(({ type, status: is, reason }) => [type, is, reason]),
+      status?.addresses,
     ],
     always: NOBODY,
     onMeaning: ({ metadata: { name } }, ours) => {

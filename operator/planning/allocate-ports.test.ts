@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { allocatePorts, type PortParty, type Ports } from './allocate-ports.ts'
+import type { Ports } from '#crds/mta-instance.ts'
+import { allocatePorts, type PortParty } from './allocate-ports.ts'
 
 const RANGE = { first: 100, last: 108 }
 const ports = (first: number): Ports => ({ submission: first, submissions: first + 1, admin: first + 2 })

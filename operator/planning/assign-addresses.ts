@@ -3,6 +3,7 @@ import type { MTAInstance, SourceAddress } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
 import { rivalPools } from './accept-pool.ts'
 import { placeInstance, type Place, type Site } from './place-instance.ts'
+import { siblingsOn } from './standbys/siblings.ts'
 import { byText, type FleetSnapshot, findObject, formatName } from './snapshot.ts'
 import { placeOfVolume } from './volumes.ts'
 
@@ -109,7 +110,8 @@ function placeAll(fleet: FleetSnapshot, stream: SendingStream, pool: IPPool, cla
     const nodeName = instance?.spec.nodeName
     if (nodeName !== undefined && mustStay(fleet, pool, instance, nodeName)) places.set(name, { kind: 'node', nodeName })
   }
-  for (const { name, part, instance } of sorted) {
+  for (const claimant of sorted) {
+    const { name, part, instance } = claimant
     if (places.has(name)) continue
     if (part === 'Keeps') {
       const nodeName = instance?.spec.nodeName
@@ -117,10 +119,24 @@ function placeAll(fleet: FleetSnapshot, stream: SendingStream, pool: IPPool, cla
       continue
     }
     const volume = placeOfVolume(fleet, stream.metadata.namespace, name)
-    places.set(name, placeInstance(fleet, sitesOf(fleet, pool, places), stream.spec.placement, volume))
+    const siblings = siblingsOn(fleet, nodesOfSiblings(sorted, places, claimant))
+    places.set(name, placeInstance(fleet, sitesOf(fleet, pool, places), { placement: stream.spec.placement, volume, siblings }))
   }
   return places
 }
+
+/** Where the others of its shard shall be or, as long as that is not known, are. */
+const nodesOfSiblings = (
+  claimants: readonly Claimant[],
+  places: ReadonlyMap<string, Place>,
+  { name, shard }: Claimant,
+): readonly string[] =>
+  claimants
+    .filter((other) => other.shard === shard && other.name !== name)
+    .flatMap((other) => {
+      const place = places.get(other.name)
+      return (place?.kind === 'node' ? place.nodeName : other.instance?.spec.nodeName) ?? []
+    })
 
 /** An instance leaves its node only when the node has nothing for it and its mail is not there. */
 function mustStay(fleet: FleetSnapshot, pool: IPPool, instance: MTAInstance | undefined, nodeName: string): boolean {

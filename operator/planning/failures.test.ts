@@ -289,7 +289,7 @@ test('no node fits: each says why', () => {
 test('no ports left', () => {
   const narrow: FleetSnapshot = { ...start, settings: { ...start.settings, ports: { first: 20000, last: 20001 } } }
   expect(streamSays(narrow, 'mail')).toBe(
-    'False PortsExhausted: 0 of 1 ready; the port range 20000 to 20001 of the operator has no three free ports left for mail-0-a',
+    'False PortsExhausted: 0 of 1 ready; the port range 20000 to 20001 of the operator has too few free ports left for mail-0-a',
   )
 })
 

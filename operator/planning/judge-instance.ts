@@ -1,14 +1,16 @@
 import { type AgentType, type ConditionInput, type ConditionType, findCondition, mergeConditions } from '#crds/conditions.ts'
 import type { MTAInstance, MTAInstanceStatus } from '#crds/mta-instance.ts'
 import { judgePool } from './accept-pool.ts'
-import { type Claimant, planAssignments } from './assign-addresses.ts'
+import { planAssignments } from './assign-addresses.ts'
 import { formatMessages, isDrained, messagesIn } from './drained.ts'
 import { type Finding, good, judgeRefusals, stuck, summarise, unknown, waits } from './finding.ts'
 import { judgePod } from './judge-pod.ts'
 import { judgeSecrets } from './judge-secrets.ts'
 import { heldBack } from './judge-stream.ts'
+import { judgeStandby } from './standbys/judge-standbys.ts'
 import { judgeVolume } from './judge-volume.ts'
-import { findObject, type FleetSnapshot, instancesOf, isDeleting, type Pod, podOf } from './snapshot.ts'
+import { claimantsOf, listRoster } from './roster.ts'
+import { findObject, type FleetSnapshot, isDeleting, type Pod, podOf } from './snapshot.ts'
 
 /** The operator's part of an instance's status. The agent's own conditions are read for the summary and never written. */
 
@@ -28,17 +30,27 @@ export function judgeInstance(fleet: FleetSnapshot, instance: MTAInstance, outlo
     ...judgePodOrForeign(fleet, instance, pod),
   ]
   const before = ownConditions(instance)
+  const standby = judgeStandby(fleet, instance)
+  const follows = standby.some(({ type, reason }) => type === 'InSync' && reason !== 'Primary')
   const findings = [
     ...judgeRefusals(outlook.refused),
     ...judgeEnd(instance),
     ...own.filter(({ type }) => type !== 'PodReady'),
-    ...judgeAgent(instance, own),
+    ...judgeAgent(instance, own, follows ? ASKED_OF_STANDBY : ASKED[instance.spec.mode]),
+    ...(follows ? judgeFollowing(standby) : []),
     ...own.filter(({ type }) => type === 'PodReady'),
   ]
-  const summary = summarise(findings, { reason: 'Serving', message: 'accepts and delivers' }, before)
+  const summary = summarise(
+    findings,
+    follows
+      ? { reason: 'Following', message: 'follows its primary, and has all that it has acknowledged' }
+      : { reason: 'Serving', message: 'accepts and delivers' },
+    before,
+  )
   const isSettled = outlook.outdated === undefined && followsSpec(instance)
   const inputs = [
     ...OWN_TYPES.map((type) => asInput(own.find((finding) => finding.type === type) ?? unknown(type, 'NotJudged', 'not looked at yet'))),
+    ...standby,
     ...(isSettled ? summary : summary.map((input) => whileMoving(input, outlook))),
   ]
   const { generation } = instance.metadata
@@ -53,11 +65,12 @@ export function judgeInstance(fleet: FleetSnapshot, instance: MTAInstance, outlo
 }
 
 const OWN_TYPES = ['AddressesAssigned', 'VolumeBound', 'SecretsFound', 'PodScheduled', 'PodRunning'] as const
+const STANDBY_TYPES = ['InSync', 'FailoverPossible', 'AcceptingAlone'] as const
 const SUMMARY_TYPES = ['Ready', 'Reconciling', 'Stalled'] as const
 
 /** What the operator has written before: the agent writes into the same list. */
 export const ownConditions = (instance: MTAInstance) => {
-  const types = new Set<string>([...OWN_TYPES, ...SUMMARY_TYPES])
+  const types = new Set<string>([...OWN_TYPES, ...STANDBY_TYPES, ...SUMMARY_TYPES])
   return instance.status?.conditions?.filter(({ type }) => types.has(type))
 }
 
@@ -74,12 +87,7 @@ function judgeAddresses(fleet: FleetSnapshot, instance: MTAInstance): Finding {
     return stuck('AddressesAssigned', 'StreamNotFound', `SendingStream '${instance.spec.streamRef.name}' does not exist`)
   const verdict = judgePool(fleet, stream)
   if (verdict.kind === 'refused') return stuck('AddressesAssigned', verdict.because, verdict.message)
-  const claimants = instancesOf(fleet, stream).map((one): Claimant => ({
-    name: one.metadata.name,
-    shard: one.spec.shard,
-    instance: one,
-    part: one.spec.shard < stream.spec.primaries && !isDeleting(one) ? 'Receives' : 'Keeps',
-  }))
+  const claimants = claimantsOf(listRoster(fleet, stream)).filter((claimant) => claimant.instance !== undefined)
   const shortage = planAssignments(fleet, stream, verdict.pool, claimants).get(instance.metadata.name)?.shortage
   if (shortage === undefined) return waits('AddressesAssigned', 'Assigning', 'addresses are being assigned')
   return shortage.reason === 'AddressesInUse'
@@ -122,12 +130,18 @@ const ASKED: Record<MTAInstance['spec']['mode'], readonly AgentType[]> = {
   Drain: ['AddressesPresent', 'StorageAvailable', 'Delivering'],
   Hold: ['StorageAvailable'],
 }
+/** It neither accepts nor delivers, whatever its mode; the addresses of its node must be there when it has to. */
+const ASKED_OF_STANDBY: readonly AgentType[] = ['CredentialsLoaded', 'AddressesPresent', 'StorageAvailable']
 const FOR_THE_ADMIN: ReadonlySet<AgentType> = new Set(['CredentialsLoaded', 'AddressesPresent'])
 
+/** A standby that lacks something is not there yet. */
+const judgeFollowing = (standby: readonly ConditionInput[]): readonly Finding[] =>
+  standby.filter(({ type, status }) => type === 'InSync' && status !== 'True').map((input) => ({ ...input, status: 'False', cure: 'Wait' }))
+
 /** Only a running agent has something to say; what one said that has ended is told by its Pod. */
-function judgeAgent(instance: MTAInstance, own: readonly Finding[]): readonly Finding[] {
+function judgeAgent(instance: MTAInstance, own: readonly Finding[], asked: readonly AgentType[]): readonly Finding[] {
   if (own.some(({ type, status }) => type === 'PodRunning' && status !== 'True')) return []
-  return ASKED[instance.spec.mode].map((type) => {
+  return asked.map((type) => {
     const said = findCondition(instance.status?.conditions, type)
     if (said === undefined) return unknown(type, 'AgentSilent', `the agent has not said yet whether ${type} holds`)
     if (said.status === 'True') return good(type, said.reason, said.message)

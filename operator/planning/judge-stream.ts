@@ -5,8 +5,11 @@ import type { SendingStream, SendingStreamStatus } from '#crds/sending-stream.ts
 import type { PoolVerdict } from './accept-pool.ts'
 import { formatMessages, isDrained } from './drained.ts'
 import { type Finding, good, judgeRefusals, stuck, summarise, unknown, waits } from './finding.ts'
-import { formatSelector, instanceName } from './objects/metadata.ts'
+import { formatSelector } from './objects/metadata.ts'
+import type { Entry } from './roster.ts'
 import { type FleetSnapshot, instancesOf, isDeleting } from './snapshot.ts'
+import { judgeRecords, judgeStandbys, listShards } from './standbys/judge-standbys.ts'
+import { isHolder, isReplicated, shardOf } from './standbys/shard.ts'
 
 /** The status of a stream: its pool's answer, and the sum of what its instances say. A stream is as ready as the least ready of them. */
 
@@ -18,39 +21,50 @@ export type StreamFacts = {
   readonly unallotted: readonly string[]
   /** What the API server refused, in its words. */
   readonly refused: readonly string[]
+  readonly roster: readonly Entry[]
   /** Whether the plan changes anything. */
   readonly isMoving: boolean
 }
 
 export function judgeStream(fleet: FleetSnapshot, stream: SendingStream, facts: StreamFacts, now: number): SendingStreamStatus {
   const instances = instancesOf(fleet, stream)
-  const names = namesServing(stream)
+  const { roster } = facts
+  const names = roster.filter(({ fate }) => fate === 'Serves').map(({ name }) => name)
   const serving = instances.filter((instance) => names.includes(instance.metadata.name) && !isDeleting(instance))
   const leaving = instances.filter((instance) => !serving.includes(instance))
   const pool = judgePoolAnswer(facts.verdict)
   const ready = judgeInstances(fleet, names, serving, facts)
   const before = stream.status?.conditions
-  const findings = [...judgeRefusals(facts.refused), pool, ...judgeChildren(facts), ...judgeMode(stream, instances), ready]
+  const findings = [
+    ...judgeRefusals(facts.refused),
+    pool,
+    ...judgeChildren(facts),
+    ...judgeRecords(fleet, stream, roster),
+    ...judgeMode(stream, workersOf(fleet, stream, instances)),
+    ready,
+  ]
   const summary = summarise(findings, wellOf(stream, serving), before)
   const isSettled = !facts.isMoving && leaving.length === 0 && serving.every(followsSpec)
-  const inputs = [asInput(pool), asInput(ready), ...(isSettled ? summary : summary.map((input) => whileMoving(input, leaving)))]
+  const inputs = [
+    asInput(pool),
+    asInput(ready),
+    ...judgeStandbys(fleet, stream, roster),
+    ...(isSettled ? summary : summary.map((input) => whileMoving(input, leaving))),
+  ]
   const { generation } = stream.metadata
   const conditions = mergeConditions(before, inputs, generation, now).map((condition) =>
     isSettled ? condition : heldBack(condition, before),
   )
-  const totals = sumQueues(instances)
+  const totals = sumQueues(workersOf(fleet, stream, instances))
+  const shards = listShards(fleet, stream, instances)
   return {
     conditions,
     ...(generation === undefined ? {} : { observedGeneration: generation }),
-    replicas: instances.length,
-    readyReplicas: instances.filter((instance) => readyOf(instance) === 'True').length,
+    // For /scale, which counts what spec.primaries counts.
+    replicas: shards.length,
+    readyReplicas: shards.filter(({ ready: is }) => is === 'True').length,
     selector: formatSelector(stream),
-    shards: instances.map((instance) => ({
-      shard: instance.spec.shard,
-      primary: instance.metadata.name,
-      ...(instance.spec.nodeName === undefined ? {} : { nodeName: instance.spec.nodeName }),
-      ready: readyOf(instance),
-    })),
+    shards,
     ...(totals === undefined ? {} : { queue: totals }),
   }
 }
@@ -64,9 +78,6 @@ export function heldBack(condition: Condition, before: readonly Condition[] | un
   if (condition.type !== 'Ready' || condition.status !== 'True' || earlier === undefined) return condition
   return { ...condition, observedGeneration: Math.min(earlier, condition.observedGeneration ?? earlier) }
 }
-
-const namesServing = (stream: SendingStream): readonly string[] =>
-  Array.from({ length: isDeleting(stream) ? 0 : stream.spec.primaries }, (_, shard) => instanceName(stream.metadata.name, shard))
 
 const asInput = ({ type, status, reason, message }: Finding): ConditionInput => ({
   type: type as ConditionInput['type'],
@@ -107,7 +118,7 @@ function judgeInstances(fleet: FleetSnapshot, names: readonly string[], serving:
   const count = `${ready} of ${names.length} ready`
   if (facts.unallotted.length > 0) {
     const { first, last } = fleet.settings.ports
-    const message = `${count}; the port range ${first} to ${last} of the operator has no three free ports left for ${facts.unallotted.join(', ')}`
+    const message = `${count}; the port range ${first} to ${last} of the operator has too few free ports left for ${facts.unallotted.join(', ')}`
     return stuck('InstancesReady', 'PortsExhausted', message)
   }
   if (ready === names.length) return good('InstancesReady', names.length === 0 ? 'ScaledToZero' : 'AllReady', count)
@@ -129,10 +140,19 @@ function judgeTroubled(instance: MTAInstance, count: string): Finding {
   return isTrue(instance, 'Reconciling') ? finding : { ...finding, cure: 'None' }
 }
 
-const wellOf = (stream: SendingStream, serving: readonly MTAInstance[]) =>
-  stream.spec.primaries === 0
-    ? { reason: 'ScaledToZero', message: 'primaries is 0: nothing shall run, and nothing does' }
-    : { reason: 'Serving', message: `${serving.length} of ${stream.spec.primaries} instances accept and deliver` }
+/** Those whose queues count: a standby's is a copy of its primary's. */
+const workersOf = (fleet: FleetSnapshot, stream: SendingStream, instances: readonly MTAInstance[]): readonly MTAInstance[] =>
+  isReplicated(fleet, stream)
+    ? instances.filter(({ metadata, spec }) => isHolder(shardOf(fleet, stream, spec.shard).record, metadata.name))
+    : instances
+
+function wellOf(stream: SendingStream, serving: readonly MTAInstance[]) {
+  const { primaries } = stream.spec
+  if (primaries === 0) return { reason: 'ScaledToZero', message: 'primaries is 0: nothing shall run, and nothing does' }
+  const standbys = serving.length - primaries
+  const follow = standbys === 0 ? '' : `, ${standbys === 1 ? '1 standby follows' : `${standbys} standbys follow`}`
+  return { reason: 'Serving', message: `${primaries} of ${primaries} instances accept and deliver${follow}` }
+}
 
 const whileMoving = (input: ConditionInput, leaving: readonly MTAInstance[]): ConditionInput => {
   if (input.type !== 'Reconciling' || input.status === 'True') return input

@@ -1,10 +1,11 @@
 import type { Placement, Toleration } from '#crds/sending-stream.ts'
 import { byText, findObject, type FleetSnapshot, type Node, type Taint } from './snapshot.ts'
+import { crowding, type Siblings } from './standbys/siblings.ts'
 import type { VolumePlace } from './volumes.ts'
 
 /**
  * Which node a new instance goes to: among the nodes that have addresses of its pool, the one with the fewest instances, then by name. A node
- * takes as many instances as it has addresses, for each must have one of its own.
+ * takes as many instances as it has addresses, for each must have one of its own. Never one that has another instance of the shard, and better one of a zone that has none.
  */
 
 /** One node of the pool: how many instances it can serve, and how many it has. */
@@ -14,13 +15,23 @@ export type Place =
   | { readonly kind: 'node'; readonly nodeName: string }
   | { readonly kind: 'none'; readonly because: 'VolumeElsewhere' | 'PoolExhausted' | 'NoNodeFits'; readonly message: string }
 
-export function placeInstance(fleet: FleetSnapshot, sites: readonly Site[], placement: Placement | undefined, volume: VolumePlace): Place {
-  if (volume.kind === 'bound') return placeAtVolume(sites, volume.nodes)
-  const judged = sites.map((site) => ({ site, no: refuseSite(fleet, site, placement) }))
+export function placeInstance(
+  fleet: FleetSnapshot,
+  sites: readonly Site[],
+  wanted: { readonly placement: Placement | undefined; readonly volume: VolumePlace; readonly siblings: Siblings },
+): Place {
+  const { placement, volume, siblings } = wanted
+  if (volume.kind === 'bound') return placeAtVolume(sites, volume.nodes, siblings)
+  const judged = sites.map((site) => ({ site, no: refuseSite(fleet, site, placement) ?? refuseSibling(site, siblings) }))
   const [best] = judged
     .filter(({ no }) => no === undefined)
     .map(({ site }) => site)
-    .toSorted((a, b) => a.instances - b.instances || byText(a.nodeName, b.nodeName))
+    .toSorted(
+      (a, b) =>
+        crowding(fleet, a.nodeName, siblings) - crowding(fleet, b.nodeName, siblings) ||
+        a.instances - b.instances ||
+        byText(a.nodeName, b.nodeName),
+    )
   if (best !== undefined) return { kind: 'node', nodeName: best.nodeName }
   const because = judged.every(({ no }) => no === FULL) ? 'PoolExhausted' : 'NoNodeFits'
   const message = judged
@@ -31,7 +42,11 @@ export function placeInstance(fleet: FleetSnapshot, sites: readonly Site[], plac
 }
 
 /** The volume holds mail: its node is right even when it is cordoned or no longer selected; then the scheduler says so. */
-function placeAtVolume(sites: readonly Site[], nodes: ReadonlySet<string>): Place {
+function placeAtVolume(sites: readonly Site[], nodes: ReadonlySet<string>, siblings: Siblings): Place {
+  const taken = sites.find(({ nodeName }) => nodes.has(nodeName) && siblings.nodes.has(nodeName))
+  if (taken !== undefined) {
+    return { kind: 'none', because: 'NoNodeFits', message: `the queue volume is on '${taken.nodeName}', which ${HAS_SIBLING}` }
+  }
   const reachable = sites.filter((site) => nodes.has(site.nodeName))
   const [best] = reachable
     .filter((site) => site.instances < site.capacity)
@@ -46,6 +61,9 @@ function placeAtVolume(sites: readonly Site[], nodes: ReadonlySet<string>): Plac
 }
 
 const FULL = 'is full'
+const HAS_SIBLING = 'has another instance of the shard'
+
+const refuseSibling = ({ nodeName }: Site, { nodes }: Siblings): string | undefined => (nodes.has(nodeName) ? HAS_SIBLING : undefined)
 
 /** Undefined when an instance may go there, otherwise why not. */
 const refuseSite = (fleet: FleetSnapshot, site: Site, placement: Placement | undefined): string | undefined =>

@@ -10,6 +10,7 @@ import { claimName } from './objects/metadata.ts'
 import { buildPod, CONTAINER } from './objects/pod.ts'
 import { buildVolumeClaim, isClaimOf } from './objects/volume-claim.ts'
 import { growClaim } from './grow-claim.ts'
+import { isAlone, isSpareCopy, mustLeaveSet } from './standbys/ends.ts'
 import {
   byName,
   findObject,
@@ -109,36 +110,27 @@ const claimOf = (fleet: FleetSnapshot, instance: MTAInstance): VolumeClaim | und
 function planEnd(fleet: FleetSnapshot, instance: MTAInstance): Steps {
   const pod = podOf(fleet, instance)
   if (pod !== undefined) return isDeleting(pod) ? NOTHING : { ...NOTHING, changes: [deletePod(pod)] }
+  if (mustLeaveSet(fleet, instance)) return NOTHING
   const rest = (instance.metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZERS.drain)
   if (rest.length === (instance.metadata.finalizers ?? []).length) return NOTHING
   const claim = claimOf(fleet, instance)
-  const goes = claim !== undefined && mayDeleteClaim(instance, claim)
+  const goes = claim !== undefined && mayDeleteClaim(fleet, instance, claim)
   const release = setFinalizers(refOf(instance), instance, rest)
   const changes: readonly Change[] =
     goes && !isDeleting(claim) ? [{ kind: 'delete', ref: refTo('v1', 'PersistentVolumeClaim', claim) }, release] : [release]
-  if (claim === undefined) return { ...NOTHING, changes }
-  const name = claim.metadata.name
-  const event: EventNote = goes
-    ? {
-        regarding: refOf(instance),
-        type: 'Normal',
-        reason: 'VolumeDeleted',
-        action: 'DeleteInstance',
-        note: `the queue is empty; volume claim '${name}' goes too`,
-      }
-    : {
-        regarding: refOf(instance),
-        type: 'Normal',
-        reason: 'VolumeKept',
-        action: 'DeleteInstance',
-        note: `volume claim '${name}' stays, with ${formatMessages(isDrained(instance) ? 0 : messagesIn(instance))}`,
-      }
-  return { ...NOTHING, changes, events: [event] }
+  return { ...NOTHING, changes, events: claim === undefined ? [] : [endEvent(instance, claim, goes)] }
 }
 
-const mayDeleteClaim = (instance: MTAInstance, claim: VolumeClaim): boolean =>
+function endEvent(instance: MTAInstance, { metadata: { name } }: VolumeClaim, goes: boolean): EventNote {
+  const told = { regarding: refOf(instance), type: 'Normal', action: 'DeleteInstance' } as const
+  if (goes) return { ...told, reason: 'VolumeDeleted', note: `the queue is empty; volume claim '${name}' goes too` }
+  const left = formatMessages(isDrained(instance) ? 0 : messagesIn(instance))
+  return { ...told, reason: 'VolumeKept', note: `volume claim '${name}' stays, with ${left}` }
+}
+
+const mayDeleteClaim = (fleet: FleetSnapshot, instance: MTAInstance, claim: VolumeClaim): boolean =>
   instance.spec.queue.volumeRetention === 'DeleteWhenEmpty' &&
-  isDrained(instance) &&
+  (instance.spec.replication === undefined || isAlone(fleet, instance) ? isDrained(instance) : isSpareCopy(fleet, instance)) &&
   isClaimOf(claim, instance.spec.streamRef.name, instance.metadata.name)
 
 const deletePod = (pod: Pod): Change => ({ kind: 'delete', ref: refTo('v1', 'Pod', pod) })

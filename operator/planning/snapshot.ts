@@ -23,6 +23,10 @@ export type FleetSnapshot = {
   readonly roles: readonly KubeObject[]
   readonly roleBindings: readonly KubeObject[]
   readonly disruptionBudgets: readonly KubeObject[]
+  /** The records of shards, and no other Leases. */
+  readonly leases: readonly Lease[]
+  /** Those in which shards announce themselves, and no others. */
+  readonly endpointSlices: readonly KubeObject[]
   readonly settings: Settings
 }
 
@@ -118,7 +122,21 @@ export type Taint = { readonly key: string; readonly value?: string; readonly ef
 export type Node = {
   readonly metadata: ObjectMeta
   readonly spec?: { readonly unschedulable?: boolean; readonly taints?: readonly Taint[] }
-  readonly status?: { readonly conditions?: readonly PodCondition[] }
+  readonly status?: {
+    readonly conditions?: readonly PodCondition[]
+    readonly addresses?: readonly { readonly type: string; readonly address: string }[]
+  }
+}
+
+/** coordination.k8s.io/v1; what it says as a record is in its annotations (mta-agent/contract/record.ts). */
+export type Lease = {
+  readonly metadata: ObjectMeta
+  readonly spec?: {
+    readonly holderIdentity?: string
+    readonly leaseTransitions?: number
+    readonly acquireTime?: string
+    readonly renewTime?: string
+  }
 }
 
 type Named = { readonly metadata: ObjectMeta }

@@ -30,6 +30,8 @@ export const emptyFleet: FleetSnapshot = {
   roles: [],
   roleBindings: [],
   disruptionBudgets: [],
+  leases: [],
+  endpointSlices: [],
   settings,
 }
 
@@ -74,6 +76,9 @@ export const node = (
     readonly cordoned?: boolean
     readonly ready?: 'True' | 'False' | 'Unknown'
     readonly taints?: NonNullable<Node['spec']>['taints']
+    readonly address?: string
+    /** When it became ready, or ceased to be. */
+    readonly since?: string
   } = {},
 ): Node => ({
   metadata: { name, uid: `uid-${name}`, labels: { 'kubernetes.io/hostname': name, ...options.labels } },
@@ -82,7 +87,16 @@ export const node = (
     ...(options.taints === undefined ? {} : { taints: options.taints }),
   },
   status: {
-    conditions: [{ type: 'Ready', status: options.ready ?? 'True', reason: 'Kubelet', message: 'Kubelet stopped posting node status.' }],
+    conditions: [
+      {
+        type: 'Ready',
+        status: options.ready ?? 'True',
+        reason: 'Kubelet',
+        message: 'Kubelet stopped posting node status.',
+        lastTransitionTime: options.since ?? LONG_AGO,
+      },
+    ],
+    addresses: [{ type: 'InternalIP', address: options.address ?? '203.0.113.1' }],
   },
 })
 
@@ -152,6 +166,8 @@ const COLLECTIONS = {
   Role: 'roles',
   RoleBinding: 'roleBindings',
   PodDisruptionBudget: 'disruptionBudgets',
+  Lease: 'leases',
+  EndpointSlice: 'endpointSlices',
   SendingStream: 'streams',
 } as const
 type Collection = (typeof COLLECTIONS)[keyof typeof COLLECTIONS]

@@ -1,7 +1,7 @@
-import type { MTAInstanceSpec } from '#crds/mta-instance.ts'
+import type { MTAInstanceSpec, Ports } from '#crds/mta-instance.ts'
+import type { Replication } from '#crds/replication.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
 import type { Assignment } from '../assign-addresses.ts'
-import type { Ports } from '../allocate-ports.ts'
 import { claimName } from './metadata.ts'
 import { DIRECTORIES } from './pod.ts'
 
@@ -11,10 +11,13 @@ export type Allotment = {
   readonly mode: MTAInstanceSpec['mode']
   readonly assignment: Assignment
   readonly ports: Ports
+  /** Only where there are standbys. */
+  readonly replication?: Replication
 }
 
 /** The document that an agent works by: the stream's wishes, and what was allotted to this instance. */
-export function buildInstanceSpec({ metadata, spec }: SendingStream, { name, shard, mode, assignment, ports }: Allotment): MTAInstanceSpec {
+export function buildInstanceSpec({ metadata, spec }: SendingStream, allotment: Allotment): MTAInstanceSpec {
+  const { name, shard, mode, assignment, ports, replication } = allotment
   const { port: _port, implicitTlsPort: _implicitTlsPort, ...submission } = spec.submission
   const { tlsSecretRef, authSecretRef } = submission
   return {
@@ -31,10 +34,12 @@ export function buildInstanceSpec({ metadata, spec }: SendingStream, { name, sha
       queue: DIRECTORIES.queue,
       ...(tlsSecretRef === undefined ? {} : { tls: DIRECTORIES.tls }),
       ...(authSecretRef === undefined ? {} : { auth: DIRECTORIES.auth }),
+      ...(replication === undefined ? {} : { replication: DIRECTORIES.replication }),
     },
     delivery: spec.delivery,
     ...(spec.routes === undefined ? {} : { routes: spec.routes }),
     ...(spec.placement === undefined ? {} : { placement: spec.placement }),
     agent: spec.agent,
+    ...(replication === undefined ? {} : { replication }),
   }
 }

@@ -10,11 +10,17 @@ import type { SendingStream } from '#crds/sending-stream.ts'
 
 export const MANAGER = GROUP
 
-export const instanceName = (stream: string, shard: number): string => `${stream}-${shard}-a`
+export const instanceName = (stream: string, shard: number, letter = 'a'): string => `${stream}-${shard}-${letter}`
 export const claimName = (instance: string): string => `${instance}-queue`
 export const serviceName = (stream: string): string => `${stream}-submission`
 export const agentName = (stream: string): string => `${stream}-agent`
 export const budgetName = (stream: string): string => `${stream}-agent`
+/** The Lease of a shard, and the EndpointSlice in which its primary announces itself. */
+export const recordName = (stream: string, shard: number): string => `${stream}-${shard}`
+export const endpointSliceName = recordName
+export const shardBudgetName = (stream: string, shard: number): string => `${stream}-${shard}-agent`
+export const authorityName = (stream: string): string => `${stream}-replication-ca`
+export const certificateName = (instance: string): string => `${instance}-replication`
 
 /** What selects the Pods of a stream, and nothing else. */
 export const podSelector = (stream: SendingStream): Record<string, string> => ({
@@ -22,7 +28,12 @@ export const podSelector = (stream: SendingStream): Record<string, string> => ({
   [LABELS.component]: 'agent',
 })
 
-/** The same as text, for /scale. */
+export const shardSelector = (stream: SendingStream, shard: number): Record<string, string> => ({
+  ...podSelector(stream),
+  [LABELS.shard]: String(shard),
+})
+
+/** Of podSelector as text, for /scale. */
 export const formatSelector = (stream: SendingStream): string =>
   Object.entries(podSelector(stream))
     .map(([label, value]) => `${label}=${value}`)
@@ -32,6 +43,11 @@ export const streamLabels = (stream: SendingStream): Record<string, string> => (
   [LABELS.name]: 'mtafleet',
   [LABELS.managedBy]: MANAGER,
   [LABELS.stream]: stream.metadata.name,
+})
+
+export const shardLabels = (stream: SendingStream, shard: number): Record<string, string> => ({
+  ...streamLabels(stream),
+  [LABELS.shard]: String(shard),
 })
 
 export const instanceLabels = (instance: MTAInstance): Record<string, string> => ({

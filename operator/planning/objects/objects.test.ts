@@ -12,6 +12,7 @@ const settled = settle(
   fleet({ ...surroundings('node1'), streams: [mail], pools: [pool('mail', { node1: ['192.0.2.11', '192.0.2.12', '192.0.2.13'] })] }),
 )
 const instance = named(settled.instances, 'mail-0-a')
+const alone: children.StreamShape = { shards: [], instances: ['mail-0-a'] }
 const owner = { apiVersion: 'mtafleet.io/v1alpha1', kind: 'SendingStream', name: 'mail', uid: 'uid-mail-mail', controller: true }
 const labels = { 'app.kubernetes.io/name': 'mtafleet', 'app.kubernetes.io/managed-by': 'mtafleet.io', 'mtafleet.io/stream': 'mail' }
 const instanceLabels = { ...labels, 'mtafleet.io/instance': 'mail-0-a', 'mtafleet.io/shard': '0', 'mtafleet.io/class': 'Transactional' }
@@ -161,8 +162,8 @@ test('one Service for all instances; implicit TLS only with a certificate', () =
     spec: { type: 'ClusterIP', selector, ports },
   })
   const { tlsSecretRef: _tls, authSecretRef: _auth, ...open } = mail.spec.submission
-  expect(children.buildService(mail)).toEqual(service([submission, submissions]))
-  expect(children.buildService({ ...mail, spec: { ...mail.spec, submission: open } })).toEqual(service([submission]))
+  expect(children.buildService(mail, alone)).toEqual(service([submission, submissions]))
+  expect(children.buildService({ ...mail, spec: { ...mail.spec, submission: open } }, alone)).toEqual(service([submission]))
 })
 
 test('an agent may read the instances of its stream and report on them; without instances it may nothing', () => {
@@ -178,8 +179,8 @@ test('an agent may read the instances of its stream and report on them; without 
     resourceNames: ['mail-0-a', 'mail-1-a'],
     verbs: ['patch'],
   }
-  expect(children.buildRole(mail, ['mail-1-a', 'mail-0-a'])['rules']).toEqual([onInstances, onStatus])
-  expect(children.buildRole(mail, [])['rules']).toEqual([])
+  expect(children.buildRole(mail, { shards: [], instances: ['mail-1-a', 'mail-0-a'] })['rules']).toEqual([onInstances, onStatus])
+  expect(children.buildRole(mail, { shards: [], instances: [] })['rules']).toEqual([])
 })
 
 test('the budget lets one Pod go at a time, and never the last', () => {
@@ -198,9 +199,9 @@ test('labels and annotations of the admin stay where they are', () => {
     },
   }
   const made = [
-    children.buildService(marked),
+    children.buildService(marked, alone),
     children.buildServiceAccount(marked),
-    children.buildRole(marked, ['mail-0-a']),
+    children.buildRole(marked, alone),
     children.buildRoleBinding(marked),
     children.buildDisruptionBudget(marked),
     children.buildInstance(marked, 'mail-0-a', instance.spec),

@@ -3,7 +3,7 @@ import type { MTAInstance } from '#crds/mta-instance.ts'
 import { POD_ENVIRONMENT } from '#agent/contract/pod-environment.ts'
 import type { Manifest } from '../change.ts'
 import { hashOf } from '../diff.ts'
-import { agentName, claimName, instanceLabels, ownedBy } from './metadata.ts'
+import { agentName, certificateName, claimName, instanceLabels, ownedBy } from './metadata.ts'
 
 /**
  * The Pod of an instance. It sees the network of its node, for source addresses are there; all else is as closed as a Pod can be. Whatever
@@ -14,6 +14,7 @@ export const DIRECTORIES = {
   queue: '/var/lib/mtafleet/queue',
   tls: '/etc/mtafleet/tls',
   auth: '/etc/mtafleet/auth',
+  replication: '/etc/mtafleet/replication',
 } as const
 
 export const CONTAINER = 'agent'
@@ -94,6 +95,10 @@ function buildContainer(instance: MTAInstance, defaultImage: string) {
       { name: 'submission', containerPort: ports.submission, hostPort: ports.submission, protocol: 'TCP' },
       { name: 'submissions', containerPort: ports.submissions, hostPort: ports.submissions, protocol: 'TCP' },
       { name: 'admin', containerPort: ports.admin, hostPort: ports.admin, hostIP: '127.0.0.1', protocol: 'TCP' },
+      ...(['log', 'beacon'] as const).flatMap((name) => {
+        const port = ports[name]
+        return port === undefined ? [] : [{ name, containerPort: port, hostPort: port, protocol: 'TCP' }]
+      }),
     ],
     // Recovery of a large queue may take minutes; after the first success the liveness probe takes over.
     startupProbe: { httpGet: onAdmin(instance, '/livez'), periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 300 },
@@ -139,6 +144,7 @@ function buildMounts({ spec }: MTAInstance) {
     { name: 'tmp', mountPath: '/tmp' },
     ...(tlsSecretRef === undefined ? [] : [{ name: 'tls', mountPath: DIRECTORIES.tls, readOnly: true }]),
     ...(authSecretRef === undefined ? [] : [{ name: 'auth', mountPath: DIRECTORIES.auth, readOnly: true }]),
+    ...(spec.replication === undefined ? [] : [{ name: 'replication', mountPath: DIRECTORIES.replication, readOnly: true }]),
   ]
 }
 
@@ -150,5 +156,6 @@ function buildVolumes({ metadata, spec }: MTAInstance) {
     { name: 'tmp', emptyDir: { sizeLimit: '64Mi' } },
     ...(tlsSecretRef === undefined ? [] : [secret('tls', tlsSecretRef.name)]),
     ...(authSecretRef === undefined ? [] : [secret('auth', authSecretRef.name)]),
+    ...(spec.replication === undefined ? [] : [secret('replication', certificateName(metadata.name))]),
   ]
 }

@@ -2,11 +2,28 @@ import { FINALIZERS, GROUP, LABELS, RESOURCES } from '#crds/group.ts'
 import type { MTAInstanceSpec } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
 import type { Manifest } from '../change.ts'
-import { agentName, budgetName, ownedBy, podSelector, serviceName, streamLabels } from './metadata.ts'
+import {
+  agentName,
+  budgetName,
+  claimName,
+  endpointSliceName,
+  ownedBy,
+  podSelector,
+  recordName,
+  serviceName,
+  streamLabels,
+} from './metadata.ts'
 
 /** What a stream has once, however many instances it has. An agent may read its stream's instances and report on them, and nothing else. */
 
-export const buildService = (stream: SendingStream): Manifest => {
+export type StreamShape = {
+  /** Shards with standbys; empty in a stream without. */
+  readonly shards: readonly number[]
+  /** Its instances. */
+  readonly instances: readonly string[]
+}
+
+export const buildService = (stream: SendingStream, { shards }: StreamShape): Manifest => {
   const { port, implicitTlsPort, tlsSecretRef } = stream.spec.submission
   const implicitTls = { name: 'submissions', port: implicitTlsPort, targetPort: 'submissions', protocol: 'TCP' }
   return {
@@ -15,7 +32,7 @@ export const buildService = (stream: SendingStream): Manifest => {
     metadata: metadataOf(stream, serviceName(stream.metadata.name)),
     spec: {
       type: 'ClusterIP',
-      selector: podSelector(stream),
+      selector: shards.length === 0 ? podSelector(stream) : { ...podSelector(stream), ...SELECTS_NOTHING },
       ports: [
         { name: 'submission', port, targetPort: 'submission', protocol: 'TCP' },
         // Without a certificate the agents do not open it.
@@ -32,16 +49,37 @@ export const buildServiceAccount = (stream: SendingStream): Manifest => ({
   automountServiceAccountToken: false,
 })
 
-/** A rule without resourceNames would allow every instance of the namespace: without instances there must be no rule. */
-export const buildRole = (stream: SendingStream, instances: readonly string[]): Manifest => {
-  const resourceNames = instances.toSorted()
-  const onInstances = { apiGroups: [GROUP], resources: [RESOURCES.MTAInstance], resourceNames, verbs: ['get', 'list', 'watch'] }
-  const onStatus = { apiGroups: [GROUP], resources: [`${RESOURCES.MTAInstance}/status`], resourceNames, verbs: ['patch'] }
+/**
+ * No Pod has it. Primaries announce themselves (shard-children.ts), for a standby must get no mail. Without any selector Kubernetes would leave what
+ * it had found before in place for ever.
+ */
+const SELECTS_NOTHING = { [LABELS.component]: 'announced-by-the-primary' }
+
+/**
+ * A rule without resourceNames would allow every object of the namespace: where there is nothing to name there must be no rule. With standbys an agent also
+ * changes the record and the endpoints of a shard, and must know which volume its claim is bound to.
+ */
+export const buildRole = (stream: SendingStream, { instances, shards }: StreamShape): Manifest => {
+  const names = instances.toSorted()
+  const records = shards.map((shard) => recordName(stream.metadata.name, shard))
+  const slices = shards.map((shard) => endpointSliceName(stream.metadata.name, shard))
+  const rules = [
+    { apiGroups: [GROUP], resources: [RESOURCES.MTAInstance], resourceNames: names, verbs: ['get', 'list', 'watch'] },
+    { apiGroups: [GROUP], resources: [`${RESOURCES.MTAInstance}/status`], resourceNames: names, verbs: ['patch'] },
+    { apiGroups: ['coordination.k8s.io'], resources: ['leases'], resourceNames: records, verbs: ['get', 'update'] },
+    { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], resourceNames: slices, verbs: ['get', 'update'] },
+    {
+      apiGroups: [''],
+      resources: ['persistentvolumeclaims'],
+      resourceNames: shards.length === 0 ? [] : names.map(claimName),
+      verbs: ['get'],
+    },
+  ]
   return {
     apiVersion: 'rbac.authorization.k8s.io/v1',
     kind: 'Role',
     metadata: metadataOf(stream, agentName(stream.metadata.name)),
-    rules: resourceNames.length === 0 ? [] : [onInstances, onStatus],
+    rules: rules.filter(({ resourceNames }) => resourceNames.length > 0),
   }
 }
 
@@ -69,7 +107,12 @@ export const buildDisruptionBudget = (stream: SendingStream): Manifest => ({
   },
 })
 
-export const buildInstance = (stream: SendingStream, name: string, spec: MTAInstanceSpec): Manifest => ({
+export const buildInstance = (
+  stream: SendingStream,
+  name: string,
+  spec: MTAInstanceSpec,
+  requests: Readonly<Record<string, string>> = {},
+): Manifest => ({
   apiVersion: stream.apiVersion,
   kind: 'MTAInstance',
   metadata: {
@@ -80,6 +123,7 @@ export const buildInstance = (stream: SendingStream, name: string, spec: MTAInst
       [LABELS.shard]: String(spec.shard),
       [LABELS.class]: spec.class,
     },
+    ...(Object.keys(requests).length === 0 ? {} : { annotations: requests }),
     finalizers: [FINALIZERS.drain],
   },
   spec,
