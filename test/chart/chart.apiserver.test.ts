@@ -159,7 +159,7 @@ describe('access', () => {
       words.filter((word) => word.includes('*') || ['escalate', 'bind', 'impersonate', 'deletecollection', 'pods/exec'].includes(word)),
     ).toEqual([])
     expect(rules.filter(({ resources }) => resources.includes('secrets'))).toEqual([
-      { apiGroups: [''], resources: ['secrets'], verbs: ['get'] },
+      { apiGroups: [''], resources: ['secrets'], verbs: ['get', 'create', 'update', 'patch'] },
     ])
   })
 
@@ -175,6 +175,7 @@ describe('access', () => {
       'list secrets': await may('default', 'list', 'secrets'),
       'watch secrets': await may('default', 'watch', 'secrets'),
       'create secrets': await may('default', 'create', 'secrets'),
+      'delete secrets': await may('default', 'delete', 'secrets'),
       'delete sendingstreams.mtafleet.io': await may('default', 'delete', 'sendingstreams.mtafleet.io'),
       'create pods/exec': await may('default', 'create', 'pods', '--subresource=exec'),
       'delete ippools.mtafleet.io': await may('default', 'delete', 'ippools.mtafleet.io'),
@@ -188,7 +189,8 @@ describe('access', () => {
       'get secrets': 'yes',
       'list secrets': 'no',
       'watch secrets': 'no',
-      'create secrets': 'no',
+      'create secrets': 'yes',
+      'delete secrets': 'no',
       'delete sendingstreams.mtafleet.io': 'no',
       'create pods/exec': 'no',
       'delete ippools.mtafleet.io': 'no',
