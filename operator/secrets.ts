@@ -1,11 +1,14 @@
 import { findCondition } from '#crds/conditions.ts'
+import { GROUP, LABELS } from '#crds/group.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { Client } from '#kube/client.ts'
 import type { Clock } from '#kube/clock.ts'
 import { isKubeError } from '#kube/errors.ts'
-import { formatKey, metadataOnly, type ObjectKey, SECRETS } from '#kube/resources.ts'
+import { type AnyObject, formatKey, metadataOnly, type ObjectKey, SECRETS } from '#kube/resources.ts'
+import { authorityName, certificateName } from '#operator/planning/objects/metadata.ts'
 import type { SecretFacts } from '#operator/planning/snapshot.ts'
 import type { Ours } from './controllers/watches.ts'
+import { readCertificate } from './issue-certificate.ts'
 
 /**
  * Which keys the Secrets have that streams and instances name. The operator may get a Secret by its name and nothing more (no list, no watch), so it looks again
@@ -57,6 +60,18 @@ export class Secrets {
     return named.flatMap((key) => this.#known.get(formatKey(key))?.facts ?? [])
   }
 
+  /** One that we have just written ourselves. */
+  note(secret: AnyObject): void {
+    const { namespace = '', name } = secret.metadata
+    const key = { namespace, name }
+    this.#known.set(formatKey(key), {
+      key,
+      facts: factsOf(key, secret),
+      resourceVersion: secret.metadata.resourceVersion,
+      lookedAt: this.#options.clock.monotonic(),
+    })
+  }
+
   /** Looks again, until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -104,22 +119,37 @@ export class Secrets {
       return
     }
     const secret = await client.find(SECRETS, key, { signal })
-    const facts = secret === undefined ? undefined : factsOf(key, secret['type'], secret['data'])
+    const facts = secret === undefined ? undefined : factsOf(key, secret)
     this.#known.set(formatKey(key), { key, facts, resourceVersion: secret?.metadata.resourceVersion, lookedAt })
   }
 }
 
 const waitsForSecrets = ({ status }: MTAInstance): boolean => findCondition(status?.conditions, 'SecretsFound')?.status !== 'True'
 
-function factsOf({ namespace, name }: NamespacedKey, type: unknown, content: unknown): SecretFacts {
-  const keys = typeof content === 'object' && content !== null ? Object.keys(content).toSorted() : []
-  return { namespace, name, type: typeof type === 'string' ? type : '', keys }
+function factsOf({ namespace, name }: NamespacedKey, { metadata, type, data }: AnyObject): SecretFacts {
+  const content: Readonly<Record<string, unknown>> = typeof data === 'object' && data !== null ? { ...data } : {}
+  const isOurs = metadata.labels?.[LABELS.managedBy] === GROUP
+  const certificate = isOurs ? readCertificate(content) : undefined
+  return {
+    namespace,
+    name,
+    type: typeof type === 'string' ? type : '',
+    keys: Object.keys(content).toSorted(),
+    ...(isOurs ? { isOurs } : {}),
+    ...(certificate === undefined ? {} : { certificate }),
+  }
 }
 
 /** Each once. */
 export function namedSecrets({ streams, instances }: Pick<Ours, 'streams' | 'instances'>): readonly NamespacedKey[] {
-  const keys = [...streams, ...instances].flatMap(({ metadata: { namespace = '' }, spec: { submission } }) =>
+  const given = [...streams, ...instances].flatMap(({ metadata: { namespace = '' }, spec: { submission } }) =>
     [submission.tlsSecretRef, submission.authSecretRef].flatMap((ref) => (ref === undefined ? [] : [{ namespace, name: ref.name }])),
   )
+  const made = instances
+    .filter(({ spec }) => spec.replication !== undefined)
+    .flatMap(({ metadata: { namespace = '', name }, spec }) =>
+      [certificateName(name), authorityName(spec.streamRef.name)].map((secret) => ({ namespace, name: secret })),
+    )
+  const keys = [...given, ...made]
   return [...new Map(keys.map((key) => [formatKey(key), key])).values()]
 }

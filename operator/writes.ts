@@ -11,6 +11,7 @@ import type { PoolPorts } from './controllers/ip-pool.ts'
 import type { InstancePorts } from './controllers/mta-instance.ts'
 import type { StreamPorts } from './controllers/sending-stream.ts'
 import { type Fleet, WATCHED } from './fleet.ts'
+import { type IssueChange, issueInstanceCertificate } from './issue-certificate.ts'
 import type { Secrets } from './secrets.ts'
 
 /**
@@ -43,6 +44,7 @@ export function openPorts(world: World): StreamPorts & InstancePorts & PoolPorts
 
 async function applyChange(world: World, change: Change, signal: AbortSignal): Promise<Applied> {
   try {
+    if (change.kind === 'issueCertificate') return await issue(world, change, signal)
     await write(world, change, signal)
     return { kind: 'done' }
   } catch (error) {
@@ -51,7 +53,14 @@ async function applyChange(world: World, change: Change, signal: AbortSignal): P
   }
 }
 
-async function write({ client, fleet }: World, change: Change, signal: AbortSignal): Promise<void> {
+async function issue({ client, secrets, wall }: World, change: IssueChange, signal: AbortSignal): Promise<Applied> {
+  const issued = await issueInstanceCertificate({ client, wall: wall() }, change, signal)
+  if (issued.kind === 'foreign') return { kind: 'refused', message: issued.message }
+  for (const secret of issued.written) secrets.note(secret)
+  return { kind: 'done' }
+}
+
+async function write({ client, fleet }: World, change: Exclude<Change, IssueChange>, signal: AbortSignal): Promise<void> {
   switch (change.kind) {
     case 'apply':
       return fleet.expect(await client.apply(resourceOf(change.object), change.object, OWNER, { signal }))

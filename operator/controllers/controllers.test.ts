@@ -24,7 +24,8 @@ function recorder(snapshot: FleetSnapshot, answer: (change: Change) => Applied =
     readFleet: async () => snapshot,
     now: () => NOW,
     applyChange: async (change: Change) => {
-      log.push('object' in change ? `${change.kind} ${change.object.kind}` : `${change.kind} ${change.ref.kind}`)
+      const { kind } = 'object' in change ? change.object : 'ref' in change ? change.ref : change.secret
+      log.push(`${change.kind} ${kind}`)
       return answer(change)
     },
     reportStream: report,

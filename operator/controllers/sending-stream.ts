@@ -35,5 +35,5 @@ export async function reconcileSendingStream(ports: StreamPorts, key: ObjectKey,
   if (report.status !== undefined) await ports.reportStream(report.stream, report.status, signal)
   for (const event of report.events) ports.publish(event)
   if (refused.length > 0) return { after: REFUSED_RECHECK_MILLIS }
-  return 'never'
+  return plan.recheckAfter === undefined ? 'never' : { after: plan.recheckAfter }
 }

@@ -4,6 +4,7 @@ import type { IPPool } from '#crds/ip-pool.ts'
 import type { ObjectMeta } from '#crds/meta.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
+import { authorityName, certificateName } from '#operator/planning/objects/metadata.ts'
 import { findPodCondition, type Lease, type Node, type Pod, type StorageClass, type Volume } from '#operator/planning/snapshot.ts'
 import type { ObjectKey } from './controller.ts'
 
@@ -194,9 +195,13 @@ export function planSecretWakes(secret: ObjectKey, ours: Ours): readonly Wake[] 
   const names = ({ metadata, spec }: SendingStream | MTAInstance) =>
     metadata.namespace === secret.namespace &&
     [spec.submission.tlsSecretRef, spec.submission.authSecretRef].some((ref) => ref?.name === secret.name)
+  const shows = ({ metadata, spec }: MTAInstance) =>
+    metadata.namespace === secret.namespace &&
+    spec.replication !== undefined &&
+    [certificateName(metadata.name), authorityName(spec.streamRef.name)].includes(secret.name)
   return [
     ...ours.streams.filter(names).map((stream) => wake('SendingStream', stream)),
-    ...ours.instances.filter(names).map((instance) => wake('MTAInstance', instance)),
+    ...ours.instances.filter((instance) => names(instance) || shows(instance)).map((instance) => wake('MTAInstance', instance)),
   ]
 }
 

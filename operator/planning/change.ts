@@ -27,6 +27,11 @@ export type Change =
   | { readonly kind: 'delete'; readonly ref: ObjectRef }
   /** The whole list, as long as the object still has this resourceVersion. Done when the object is gone already. */
   | { readonly kind: 'setFinalizers'; readonly ref: ObjectRef; readonly finalizers: readonly string[]; readonly resourceVersion: string }
+  /**
+   * A certificate for that name into `secret`, by the authority in `authority`, which is made when it is missing or soon ends. Both are Secrets without
+   * their content: that is made where it is written, and no plan sees it.
+   */
+  | { readonly kind: 'issueCertificate'; readonly secret: Manifest; readonly authority: Manifest; readonly dnsName: string }
 
 /** What became of a change. Refused: the API server understood it and said no (invalid, forbidden, quota); the same again would be refused again. */
 export type Applied = { readonly kind: 'done' } | { readonly kind: 'refused'; readonly message: string }

@@ -24,7 +24,7 @@ export type Outlook = {
 export function judgeInstance(fleet: FleetSnapshot, instance: MTAInstance, outlook: Outlook, now: number): MTAInstanceStatus {
   const pod = podOf(fleet, instance)
   const own = [
-    judgeAddresses(fleet, instance),
+    judgeAddresses(fleet, instance, now),
     judgeSecrets(fleet, instance),
     judgeVolume(fleet, instance),
     ...judgePodOrForeign(fleet, instance, pod),
@@ -76,7 +76,7 @@ export const ownConditions = (instance: MTAInstance) => {
 
 const asInput = ({ type, status, reason, message }: Finding): ConditionInput => ({ type: type as ConditionType, status, reason, message })
 
-function judgeAddresses(fleet: FleetSnapshot, instance: MTAInstance): Finding {
+function judgeAddresses(fleet: FleetSnapshot, instance: MTAInstance, now: number): Finding {
   const addresses = instance.spec.addresses.map(({ address }) => address)
   if (addresses.length > 0) {
     return good('AddressesAssigned', 'Assigned', `${addresses.length} on node '${instance.spec.nodeName}': ${formatSome(addresses)}`)
@@ -87,7 +87,7 @@ function judgeAddresses(fleet: FleetSnapshot, instance: MTAInstance): Finding {
     return stuck('AddressesAssigned', 'StreamNotFound', `SendingStream '${instance.spec.streamRef.name}' does not exist`)
   const verdict = judgePool(fleet, stream)
   if (verdict.kind === 'refused') return stuck('AddressesAssigned', verdict.because, verdict.message)
-  const claimants = claimantsOf(listRoster(fleet, stream)).filter((claimant) => claimant.instance !== undefined)
+  const claimants = claimantsOf(listRoster(fleet, stream, now)).filter((claimant) => claimant.instance !== undefined)
   const shortage = planAssignments(fleet, stream, verdict.pool, claimants).get(instance.metadata.name)?.shortage
   if (shortage === undefined) return waits('AddressesAssigned', 'Assigning', 'addresses are being assigned')
   return shortage.reason === 'AddressesInUse'

@@ -1,5 +1,7 @@
 import type { MTAInstance } from '#crds/mta-instance.ts'
-import { type Finding, good, stuck } from './finding.ts'
+import { type Finding, good, stuck, waits } from './finding.ts'
+import { authorityName, certificateName } from './objects/metadata.ts'
+import { findSecret, isForeign } from './standbys/certificates.ts'
 import type { FleetSnapshot, SecretFacts } from './snapshot.ts'
 
 /** Whether the Secrets that an instance mounts are there, with the keys that the agent reads. Their values are nobody's business here. */
@@ -10,12 +12,26 @@ export function judgeSecrets(fleet: FleetSnapshot, instance: MTAInstance): Findi
     ...(tlsSecretRef === undefined ? [] : [judgeTls(tlsSecretRef.name, find(tlsSecretRef.name))]),
     ...(authSecretRef === undefined ? [] : [judgeAuth(authSecretRef.name, find(authSecretRef.name))]),
   ].flatMap((fault) => fault ?? [])
+  const certificate = judgeCertificate(fleet, instance)
   const [first] = faults
   if (first !== undefined) return stuck('SecretsFound', first.reason, faults.map(({ message }) => message).join('; '))
+  if (certificate !== undefined) return certificate
   const names = [tlsSecretRef, authSecretRef].flatMap((reference) => reference?.name ?? [])
   return names.length === 0
     ? good('SecretsFound', 'NoneNeeded', 'the stream names no Secret')
     : good('SecretsFound', 'Found', `found: ${names.join(', ')}`)
+}
+
+/** Made by the operator itself, where there are standbys. */
+function judgeCertificate(fleet: FleetSnapshot, instance: MTAInstance): Finding | undefined {
+  if (instance.spec.replication === undefined) return undefined
+  const name = certificateName(instance.metadata.name)
+  const secrets = [name, authorityName(instance.spec.streamRef.name)].map((one) => findSecret(fleet, instance, one))
+  const foreign = secrets.find(isForeign)
+  if (foreign !== undefined) {
+    return stuck('SecretsFound', 'ForeignObject', `Secret '${foreign.name}' must be the operator's own, but is not: delete or rename it`)
+  }
+  return secrets[0] === undefined ? waits('SecretsFound', 'CertificateMissing', `Secret '${name}' is being made`) : undefined
 }
 
 type Fault = { readonly reason: 'SecretNotFound' | 'SecretKeyMissing'; readonly message: string }

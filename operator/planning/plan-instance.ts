@@ -1,4 +1,4 @@
-import { API_VERSION, ANNOTATIONS, FINALIZERS } from '#crds/group.ts'
+import { API_VERSION, FINALIZERS } from '#crds/group.ts'
 import type { MTAInstance, MTAInstanceStatus } from '#crds/mta-instance.ts'
 import { type Change, type EventNote, type Manifest, type ObjectRef, refTo, setFinalizers } from './change.ts'
 import { isSame } from './diff.ts'
@@ -7,22 +7,14 @@ import { planEvents } from './events.ts'
 import { judgeInstance, ownConditions } from './judge-instance.ts'
 import { judgeSecrets } from './judge-secrets.ts'
 import { claimName } from './objects/metadata.ts'
-import { buildPod, CONTAINER } from './objects/pod.ts'
+import { buildPod } from './objects/pod.ts'
 import { buildVolumeClaim, isClaimOf } from './objects/volume-claim.ts'
 import { growClaim } from './grow-claim.ts'
+import { explainOutdated, findWaitedFor, isReady } from './rollout.ts'
+import { planCertificate } from './standbys/certificates.ts'
 import { isAlone, isSpareCopy, mustLeaveSet } from './standbys/ends.ts'
-import {
-  byName,
-  findObject,
-  findPodCondition,
-  type FleetSnapshot,
-  hasEnded,
-  isControlledBy,
-  isDeleting,
-  type Pod,
-  podOf,
-  type VolumeClaim,
-} from './snapshot.ts'
+import { planSwitchover } from './standbys/requests.ts'
+import { findObject, type FleetSnapshot, hasEnded, isDeleting, type Pod, podOf, type VolumeClaim } from './snapshot.ts'
 
 /**
  * What one instance needs: its volume claim and its Pod. There is never a second Pod while the first may still run: one is made only when no Pod
@@ -136,6 +128,17 @@ const mayDeleteClaim = (fleet: FleetSnapshot, instance: MTAInstance, claim: Volu
 const deletePod = (pod: Pod): Change => ({ kind: 'delete', ref: refTo('v1', 'Pod', pod) })
 
 function planLife(fleet: FleetSnapshot, instance: MTAInstance, pod: Pod | undefined, now: number): Steps {
+  const certificate = planCertificate(fleet, instance, now)
+  const steps = planWork(fleet, instance, pod, now)
+  const rechecks = [certificate.recheckAfter, steps.recheckAfter].filter((millis) => millis !== undefined)
+  return {
+    ...steps,
+    changes: [...certificate.changes, ...steps.changes],
+    ...(rechecks.length === 0 ? {} : { recheckAfter: Math.min(...rechecks) }),
+  }
+}
+
+function planWork(fleet: FleetSnapshot, instance: MTAInstance, pod: Pod | undefined, now: number): Steps {
   const claim = planClaim(fleet, instance)
   if (claim === 'Foreign') return NOTHING
   const desired = buildPod(instance, fleet.settings.agentImage)
@@ -178,10 +181,17 @@ function planExistingPod(fleet: FleetSnapshot, instance: MTAInstance, at: { pod:
   if (hasEnded(pod)) return planEndedPod(instance, pod, now)
   const why = explainOutdated(pod, desired)
   if (why === undefined) return NOTHING
-  const wait = isReady(pod) ? waitsFor(fleet, instance) : undefined
+  const wait = isReady(pod) ? (findWaitedFor(fleet, instance) ?? waitsForHeir(fleet, instance)) : undefined
   if (wait !== undefined) return { ...NOTHING, outdated: `the Pod is to be replaced (${why}), after ${wait}` }
   const event: EventNote = { regarding: refOf(instance), type: 'Normal', reason: 'PodReplaced', action: 'ReplacePod', note: why }
   return { changes: [deletePod(pod)], events: [event], outdated: `the Pod is being replaced (${why})` }
+}
+
+/** A primary has handed over before its Pod goes, where there is somebody to hand over to. */
+function waitsForHeir(fleet: FleetSnapshot, instance: MTAInstance): string | undefined {
+  const stream = findObject(fleet.streams, instance.metadata.namespace, instance.spec.streamRef.name)
+  const handover = stream === undefined ? undefined : planSwitchover(fleet, stream, instance)
+  return handover === undefined ? undefined : `the switchover to ${handover.heir}`
 }
 
 function planEndedPod(instance: MTAInstance, pod: Pod, now: number): Steps {
@@ -196,39 +206,4 @@ function planEndedPod(instance: MTAInstance, pod: Pod, now: number): Steps {
 const endedAt = (pod: Pod): number => {
   const times = [pod.metadata.creationTimestamp, ...(pod.status?.conditions ?? []).map(({ lastTransitionTime }) => lastTransitionTime)]
   return Math.max(...times.flatMap((time) => (time === undefined ? [] : Date.parse(time))))
-}
-
-function explainOutdated(pod: Pod, desired: Manifest): string | undefined {
-  const wanted = desired.metadata.annotations?.[ANNOTATIONS.podHash]
-  if (pod.metadata.annotations?.[ANNOTATIONS.podHash] === wanted) return undefined
-  const spec = desired['spec'] as { readonly containers: readonly { readonly name: string; readonly image: string }[] }
-  const was = pod.spec?.containers?.find(({ name }) => name === CONTAINER)?.image
-  const is = spec.containers.find(({ name }) => name === CONTAINER)?.image
-  return was === is ? 'its Pod template has changed' : `image ${was} becomes ${is}`
-}
-
-const isReady = (pod: Pod): boolean => !isDeleting(pod) && findPodCondition(pod.status?.conditions, 'Ready')?.status === 'True'
-
-/**
- * Whom a Pod that works waits for before it may be replaced. All plans of a stream name the same one as next, so two that are made at once
- * cannot both go ahead.
- */
-function waitsFor(fleet: FleetSnapshot, instance: MTAInstance): string | undefined {
-  const stream = findObject(fleet.streams, instance.metadata.namespace, instance.spec.streamRef.name)
-  if (stream === undefined) return undefined
-  const others = fleet.instances
-    .filter((other) => isControlledBy(other, stream) && other.metadata.uid !== instance.metadata.uid && !isDeleting(other))
-    .toSorted(byName)
-  const broken = others.find((other) => {
-    const pod = podOf(fleet, other)
-    return other.spec.mode === 'Run' && (pod === undefined || !isReady(pod))
-  })
-  if (broken !== undefined) return `${broken.metadata.name} is ready`
-  const earlier = others.find((other) => other.metadata.name < instance.metadata.name && isOutdated(fleet, other))
-  return earlier === undefined ? undefined : `that of ${earlier.metadata.name}`
-}
-
-const isOutdated = (fleet: FleetSnapshot, instance: MTAInstance): boolean => {
-  const pod = podOf(fleet, instance)
-  return pod !== undefined && explainOutdated(pod, buildPod(instance, fleet.settings.agentImage)) !== undefined
 }

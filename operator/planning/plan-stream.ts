@@ -1,4 +1,4 @@
-import { FINALIZERS } from '#crds/group.ts'
+import { ANNOTATIONS, FINALIZERS } from '#crds/group.ts'
 import type { MTAInstance, MTAInstanceSpec, Ports } from '#crds/mta-instance.ts'
 import type { SendingStream, SendingStreamStatus } from '#crds/sending-stream.ts'
 import { judgePool, type PoolVerdict } from './accept-pool.ts'
@@ -15,7 +15,9 @@ import { planEnds } from './plan-ends.ts'
 import { claimantsOf, type Entry, listRoster } from './roster.ts'
 import * as children from './objects/stream-children.ts'
 import { buildReplication, type Member } from './standbys/peers.ts'
-import { planShards, releaseRecords } from './standbys/plan-shards.ts'
+import { listLost } from './standbys/lost.ts'
+import { requestsTo } from './standbys/requests.ts'
+import { planShards, releaseRecords, type ShardPlan } from './standbys/plan-shards.ts'
 import { isReplicated } from './standbys/shard.ts'
 import { byAge, findObject, type FleetSnapshot, formatName, instancesOf, isControlledBy, isDeleting } from './snapshot.ts'
 
@@ -30,10 +32,12 @@ export type StreamPlan = {
   /** Absent when the status would say what it says already. */
   readonly status?: SendingStreamStatus
   readonly events: readonly EventNote[]
+  /** Milliseconds until the plan may be another one though nothing has changed. */
+  readonly recheckAfter?: number
 }
 
 /**
- * Undefined when there is no such stream. `now` is for transition times alone. `refused`: what the API server said against changes of this
+ * Undefined when there is no such stream. `now` is for transition times and for how long a node has been away. `refused`: what the API server said against changes of this
  * very plan, so that the status can tell; it changes nothing else.
  */
 export function planStream(
@@ -51,14 +55,14 @@ export function planStream(
     return { stream, changes: [...releaseRecords(fleet, stream), ...release(stream)], events: [] }
 
   const verdict = judgePool(fleet, stream)
-  const roster = listRoster(fleet, stream)
+  const roster = listRoster(fleet, stream, now)
   const childPlan = planChildren(fleet, stream, roster)
   const allotted = planInstances(fleet, stream, roster, verdict)
-  const shards = planShards(fleet, stream, roster)
   const ends = planEnds(fleet, stream, roster, new Set(allotted.changes.map(({ name }) => name)))
   const held = childPlan.foreign.length > 0
+  const shards = held ? NO_CHANGES : planShards(fleet, stream, roster)
   const instanceChanges = held ? allotted.changes.filter(({ isNew }) => !isNew) : allotted.changes
-  const kept = [...hold(stream), ...childPlan.changes, ...instanceChanges.map(({ change }) => change), ...(held ? [] : shards.changes)]
+  const kept = [...hold(stream), ...childPlan.changes, ...instanceChanges.map(({ change }) => change), ...shards.changes]
   // A refusal ends the list. What a stream that goes still needs must not hold up its going: in a namespace that ends nothing can be made.
   const changes = isDeleting(stream) ? [...ends.changes, ...kept] : [...kept, ...ends.changes]
   const status = judgeStream(
@@ -74,10 +78,16 @@ export function planStream(
     },
     now,
   )
-  const done =
-    refused.length === 0 ? [...instanceChanges.flatMap(({ events: notes }) => notes), ...(held ? [] : shards.events), ...ends.events] : []
+  const done = refused.length === 0 ? [...instanceChanges.flatMap(({ events: notes }) => notes), ...shards.events, ...ends.events] : []
   const events = [...done, ...planEvents(ref, stream.status?.conditions, status.conditions)]
-  return { stream, changes, events, ...(isSame(stream.status, status) ? {} : { status }) }
+  return { stream, changes, events, ...(isSame(stream.status, status) ? {} : { status }), ...recheckOf(fleet, stream, now) }
+}
+
+const NO_CHANGES: ShardPlan = { changes: [], events: [] }
+
+function recheckOf(fleet: FleetSnapshot, stream: SendingStream, now: number): Pick<StreamPlan, 'recheckAfter'> {
+  const { recheckAfter } = listLost(fleet, stream, now)
+  return recheckAfter === undefined ? {} : { recheckAfter }
 }
 
 const finalizersOf = (stream: SendingStream): readonly string[] => stream.metadata.finalizers ?? []
@@ -132,7 +142,7 @@ function planInstances(fleet: FleetSnapshot, stream: SendingStream, roster: read
     else if (allotted === undefined) unallotted.push(entry.name)
     else if (entry.instance === undefined || !isDeleting(entry.instance) || isDeleting(stream)) {
       const spec = buildSpec(fleet, stream, entry, { roster, assignment, ports: allotted, allotted: { assignments, ports } })
-      const change = planInstance(stream, entry, children.buildInstance(stream, entry.name, spec))
+      const change = planInstance(stream, entry, children.buildInstance(stream, entry.name, spec, requestsOf(fleet, stream, entry)))
       if (change !== undefined) changes.push(change)
     }
   }
@@ -169,13 +179,36 @@ function planInstance(stream: SendingStream, entry: Entry, manifest: Manifest): 
   // A finalizer cannot be added to what is being deleted; there, the spec alone is brought up to date.
   const wanted = isDeleting(instance) ? { ...metadata, finalizers: instance.metadata.finalizers ?? [] } : metadata
   if (isSame(instance.spec, spec) && isCovered(instance.metadata, wanted)) return undefined
-  const events = instance.spec.mode !== 'Drain' && spec.mode === 'Drain' ? [drainingEvent(stream, instance)] : []
+  const events = [
+    ...(instance.spec.mode !== 'Drain' && spec.mode === 'Drain' ? [drainingEvent(stream, instance)] : []),
+    ...requestEvents(stream, instance, metadata.annotations ?? {}),
+  ]
   return {
     name: entry.name,
     change: { kind: 'apply', object: { ...manifest, metadata: wanted as Manifest['metadata'] } },
     isNew: false,
     events,
   }
+}
+
+const requestsOf = (fleet: FleetSnapshot, stream: SendingStream, { instance }: Entry) =>
+  instance === undefined ? {} : requestsTo(fleet, stream, instance)
+
+/** For what was not asked before. */
+function requestEvents(stream: SendingStream, instance: MTAInstance, asked: Readonly<Record<string, string>>): readonly EventNote[] {
+  const { name, annotations = {} } = instance.metadata
+  const isNew = (annotation: string): boolean => asked[annotation] !== undefined && annotations[annotation] !== asked[annotation]
+  const regarding = refTo(stream.apiVersion, stream.kind, stream)
+  const switchover = `${name} shall hand over, which ends epoch ${asked[ANNOTATIONS.switchover]}`
+  const promotion = `${name} shall be promoted although its copy is not in the set: what was accepted since it left the set is missing until the disk of the old primary is back, and may be sent twice`
+  return [
+    ...(isNew(ANNOTATIONS.switchover)
+      ? [{ regarding, type: 'Normal', reason: 'SwitchoverAsked', action: 'Switchover', note: switchover } as const]
+      : []),
+    ...(isNew(ANNOTATIONS.promoteGranted)
+      ? [{ regarding, type: 'Warning', reason: 'PromotionForced', action: 'Promote', note: promotion } as const]
+      : []),
+  ]
 }
 
 const drainingEvent = (stream: SendingStream, instance: MTAInstance): EventNote => ({

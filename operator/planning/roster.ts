@@ -3,6 +3,7 @@ import type { SendingStream } from '#crds/sending-stream.ts'
 import type { Claimant } from './assign-addresses.ts'
 import { type FleetSnapshot, instancesOf, isDeleting } from './snapshot.ts'
 import { chooseNames } from './standbys/choose-names.ts'
+import { listLost } from './standbys/lost.ts'
 import { isReplicated, shardOf } from './standbys/shard.ts'
 import { standbysOf } from './standbys/wishes.ts'
 
@@ -19,8 +20,9 @@ export type Entry = {
   readonly fate: 'Serves' | 'Leaves' | 'Retires' | 'Ends'
 }
 
-/** `lost`: names of standbys that another one shall replace. */
-export function listRoster(fleet: FleetSnapshot, stream: SendingStream, lost: ReadonlySet<string> = NOBODY): readonly Entry[] {
+/** `now` tells which nodes are lost. */
+export function listRoster(fleet: FleetSnapshot, stream: SendingStream, now: number): readonly Entry[] {
+  const lost = listLost(fleet, stream, now).names
   const { primaries, stopPolicy } = stream.spec
   const instances = instancesOf(fleet, stream)
   const replicated = isReplicated(fleet, stream)
@@ -46,13 +48,13 @@ export function listRoster(fleet: FleetSnapshot, stream: SendingStream, lost: Re
   return [...serving, ...leaving]
 }
 
-const NOBODY: ReadonlySet<string> = new Set()
-
 type Shard = { readonly shard: number; readonly instances: readonly MTAInstance[]; readonly lost: ReadonlySet<string> }
 
 function namesOf(fleet: FleetSnapshot, stream: SendingStream, { shard, instances, lost }: Shard): readonly string[] {
-  const ofShard = instances.filter(({ spec }) => spec.shard === shard).map(({ metadata }) => metadata.name)
-  const existing = isReplicated(fleet, stream) ? ofShard : []
+  const ofShard = instances.filter(({ spec }) => spec.shard === shard)
+  // One that goes is made again under its name when nobody is there in its place.
+  const sorted = [...ofShard.filter((one) => !isDeleting(one)), ...ofShard.filter(isDeleting)].map(({ metadata }) => metadata.name)
+  const existing = isReplicated(fleet, stream) ? sorted : []
   const { record } = shardOf(fleet, stream, shard)
   return chooseNames({ stream: stream.metadata.name, shard, copies: 1 + standbysOf(stream), record, existing, lost })
 }

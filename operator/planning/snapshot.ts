@@ -43,6 +43,18 @@ export type SecretFacts = {
   readonly name: string
   readonly type: string
   readonly keys: readonly string[]
+  /** Whether the operator has made it. Only then is looked at what certificate it holds. */
+  readonly isOurs?: boolean
+  readonly certificate?: CertificateFacts
+}
+
+/** What a certificate says in public. */
+export type CertificateFacts = {
+  /** Milliseconds since 1970. */
+  readonly notAfter: number
+  readonly dnsNames: readonly string[]
+  /** Fingerprint of the authority that the holder is to trust first. */
+  readonly authority: string
 }
 
 /** An object as the API server sends it; apiVersion and kind are missing on items of lists. */

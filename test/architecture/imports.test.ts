@@ -12,9 +12,10 @@ const MAY_IMPORT: Record<string, Allowed> = {
   crds: { folders: [], packages: ['zod', 'generate.ts: node:*', 'generate.ts: yaml'] },
   kube: { folders: [], packages: ['undici', 'yaml', 'node:*'] },
   operator: {
-    folders: ['crds', 'kube', 'operator/controllers', 'operator/planning', 'mta-agent/contract'],
+    folders: ['crds', 'kube', 'operator/certificates', 'operator/controllers', 'operator/planning', 'mta-agent/contract'],
     packages: ['node:*', 'pino', 'prom-client', 'zod', 'yaml'],
   },
+  'operator/certificates': { folders: [], packages: ['node:*'] },
   'operator/controllers': { folders: ['crds', 'operator/planning'], packages: [] },
   'operator/planning': { folders: ['crds', 'mta-agent/contract'], packages: [] },
   'mta-agent': {

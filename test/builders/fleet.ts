@@ -189,6 +189,8 @@ export function applyChange(before: FleetSnapshot, change: Change): FleetSnapsho
       return remove(before, change.ref)
     case 'setFinalizers':
       return setFinalizers(before, change)
+    case 'issueCertificate':
+      return issueCertificate(before, change)
   }
 }
 
@@ -244,6 +246,25 @@ function setFinalizers(before: FleetSnapshot, change: Extract<Change, { kind: 's
       if (change.finalizers.length === 0 && one.metadata.deletionTimestamp !== undefined) return []
       return [{ ...one, metadata: { ...one.metadata, finalizers: change.finalizers } }]
     }),
+  }
+}
+
+function issueCertificate(before: FleetSnapshot, change: Extract<Change, { kind: 'issueCertificate' }>): FleetSnapshot {
+  const facts = ({ metadata: { name, namespace } }: Manifest, keys: readonly string[], dnsNames: readonly string[]) => ({
+    namespace,
+    name,
+    type: 'made',
+    keys,
+    isOurs: true,
+    certificate: { notAfter: NOW + 90 * 86_400_000 * (dnsNames.length === 0 ? 40 : 1), dnsNames, authority: 'first' },
+  })
+  const made = [facts(change.secret, ['ca.crt', 'tls.crt', 'tls.key'], [change.dnsName]), facts(change.authority, ['ca.crt', 'ca.key'], [])]
+  return {
+    ...before,
+    secrets: [
+      ...before.secrets.filter((one) => !made.some(({ namespace, name }) => namespace === one.namespace && name === one.name)),
+      ...made,
+    ],
   }
 }
 

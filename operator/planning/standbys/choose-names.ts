@@ -13,7 +13,7 @@ export type Choice = {
   /** How many instances the shard shall have. */
   readonly copies: number
   readonly record: ShardRecord | undefined
-  /** Instances of the shard that there are. */
+  /** Instances of the shard that there are, in the order of preference. */
   readonly existing: readonly string[]
   /** Those that shall be replaced, for their node is lost. */
   readonly lost: ReadonlySet<string>
@@ -21,7 +21,7 @@ export type Choice = {
 
 export function chooseNames({ stream, shard, copies, record, existing, lost }: Choice): readonly string[] {
   const inSync = record?.inSync.map(({ instance }) => instance) ?? []
-  const known = [...(record === undefined ? [] : [record.holder.instance]), ...inSync.toSorted(byText), ...existing.toSorted(byText)]
+  const known = [...(record === undefined ? [] : [record.holder.instance]), ...inSync.toSorted(byText), ...existing]
   const chosen = [...new Set(known)].filter((name) => !lost.has(name)).slice(0, copies)
   for (const letter of LETTERS) {
     if (chosen.length >= copies) break

@@ -5,6 +5,7 @@ import { type Finding, stuck } from '../finding.ts'
 import { type Entry, shardsOf } from '../roster.ts'
 import { findObject, type FleetSnapshot, instancesOf, isDeleting } from '../snapshot.ts'
 import { wasRecorded } from './plan-shards.ts'
+import { judgePromotion, type PromotionVerdict } from './requests.ts'
 import { isAlive, isHolder, isInSync, isReplicated, type ShardFacts, shardOf } from './shard.ts'
 import { failoverOf, standbysOf } from './wishes.ts'
 
@@ -40,7 +41,11 @@ export function judgeStandby(fleet: FleetSnapshot, instance: MTAInstance): reado
   const stream = findObject(fleet.streams, instance.metadata.namespace, instance.spec.streamRef.name)
   if (stream === undefined || !isReplicated(fleet, stream)) return []
   const shard = lookAt(fleet, stream, instance.spec.shard)
-  return [judgeInSync(shard, instance.metadata.name), judgeHeirs([shard]), judgeAlone(fleet, stream, [shard])]
+  return [
+    judgeInSync(shard, instance.metadata.name),
+    judgeHeirs([shard], judgePromotion(fleet, stream, instance)),
+    judgeAlone(fleet, stream, [shard]),
+  ]
 }
 
 const judgeInSync = ({ record, unreadable }: Shard, name: string): ConditionInput => {
@@ -75,7 +80,7 @@ function judgeAllInSync(stream: SendingStream, shards: readonly Shard[]): Condit
   return { type: 'InSync', status: 'False', reason: 'OutOfSync', message: some(which) }
 }
 
-function judgeHeirs(shards: readonly Shard[]): ConditionInput {
+function judgeHeirs(shards: readonly Shard[], promotion?: PromotionVerdict): ConditionInput {
   const without = shards.filter(({ heirs }) => heirs.length === 0)
   if (without.length === 0) {
     return { type: 'FailoverPossible', status: 'True', reason: 'StandbyInSync', message: 'a standby in sync can take over' }
@@ -85,7 +90,8 @@ function judgeHeirs(shards: readonly Shard[]): ConditionInput {
       ? `shard ${shard} has no record`
       : `shard ${shard} has its newest mail on '${record.holder.instance}' alone${primary === undefined ? ', which does not exist any more' : ''}`,
   )
-  return { type: 'FailoverPossible', status: 'False', reason: 'NoStandbyInSync', message: some(which) }
+  const asked = promotion?.kind === 'refused' ? `; promotion refused: ${promotion.because}` : ''
+  return { type: 'FailoverPossible', status: 'False', reason: 'NoStandbyInSync', message: `${some(which)}${asked}` }
 }
 
 function judgeAlone(fleet: FleetSnapshot, stream: SendingStream, shards: readonly Shard[]): ConditionInput {
