@@ -4,7 +4,7 @@ import type { SendingStream, SendingStreamStatus } from '#crds/sending-stream.ts
 import { type Finding, stuck } from '../finding.ts'
 import { type Entry, shardsOf } from '../roster.ts'
 import { findObject, type FleetSnapshot, instancesOf, isDeleting } from '../snapshot.ts'
-import { wasRecorded } from './plan-shards.ts'
+import { epochBefore, wasRecorded } from './plan-shards.ts'
 import { judgePromotion, type PromotionVerdict } from './requests.ts'
 import { isAlive, isHolder, isInSync, isReplicated, type ShardFacts, shardOf } from './shard.ts'
 import { failoverOf, standbysOf } from './wishes.ts'
@@ -142,7 +142,6 @@ export function judgeRecords(fleet: FleetSnapshot, stream: SendingStream, roster
 
 type ShardStatus = NonNullable<SendingStreamStatus['shards']>[number]
 export type StandbyStatus = {
-  readonly recorded?: boolean
   readonly standbys?: readonly string[]
   readonly epoch?: number
   readonly inSync?: readonly string[]
@@ -153,13 +152,15 @@ export function listShards(fleet: FleetSnapshot, stream: SendingStream, instance
   if (!isReplicated(fleet, stream)) return instances.map((instance) => statusOf(instance, instance.spec.shard))
   const shards = [...new Set(instances.map(({ spec }) => spec.shard))].toSorted((a, b) => a - b)
   return shards.map((shard) => {
-    const { record, lease } = shardOf(fleet, stream, shard)
+    const { record } = shardOf(fleet, stream, shard)
+    // A record that is gone is not forgotten: it must not be made a second time.
+    const epoch = record?.epoch ?? epochBefore(stream, shard)
     const here = instances.filter(({ spec }) => spec.shard === shard)
     const primary = here.find(({ metadata }) => isHolder(record, metadata.name)) ?? here[0]
     const standbys: StandbyStatus = {
-      ...(lease !== undefined || wasRecorded(stream, shard) ? { recorded: true } : {}),
       standbys: here.filter((one) => one !== primary).map(({ metadata }) => metadata.name),
-      ...(record === undefined ? {} : { epoch: record.epoch, inSync: [...new Set(record.inSync.map(({ instance }) => instance))] }),
+      ...(epoch === undefined ? {} : { epoch }),
+      ...(record === undefined ? {} : { inSync: [...new Set(record.inSync.map(({ instance }) => instance))] }),
     }
     return { ...statusOf(primary, shard), ...standbys }
   })

@@ -53,9 +53,12 @@ function planRecord(fleet: FleetSnapshot, stream: SendingStream, shard: number, 
   return [{ change: { kind: 'create', object: buildRecord(stream, shard, first) }, events: [event] }]
 }
 
-/** The status says so once the record was there. It is gone since: only a person can tell which copy to begin with. */
-export const wasRecorded = (stream: SendingStream, shard: number): boolean =>
-  stream.status?.shards?.some((one) => one.shard === shard && (one as { readonly recorded?: boolean }).recorded === true) === true
+/** The status names an epoch once the record was there. If it is gone since, only a person can tell which copy to begin with. */
+export const wasRecorded = (stream: SendingStream, shard: number): boolean => epochBefore(stream, shard) !== undefined
+
+/** As the status has it. */
+export const epochBefore = (stream: SendingStream, shard: number): number | undefined =>
+  (stream.status?.shards?.find((one) => one.shard === shard) as { readonly epoch?: number } | undefined)?.epoch
 
 /**
  * The first by name, and nobody in its place: it is the one that was there before there were standbys, and its volume may hold mail. The process is the one
