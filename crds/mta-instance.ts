@@ -81,9 +81,10 @@ const InstanceSpec = z
       .default('Run')
       .describe('Run: accept and deliver. Hold: neither. Drain: accept nothing, deliver what is queued, report when it is empty.'),
     nodeName: ObjectNameField.optional().describe('The node that has the addresses; the Pod runs there.'),
-    addresses: mapList(z.array(SourceAddress).max(1024), 'address').describe(
-      'The source addresses of the instance; no other instance has any of them.',
-    ),
+    // Empty by default: where server-side apply takes the last one out of a list nothing is left, and what must be given would be missing.
+    addresses: mapList(z.array(SourceAddress).max(1024), 'address')
+      .default([])
+      .describe('The source addresses of the instance; no other instance has any of them.'),
     listenAddress: AddressField.optional().describe(
       "Address that submission listens on; the Pod's own when absent, loopback outside a Pod.",
     ),

@@ -36,7 +36,7 @@ export const Replication = z
     endpointSliceName: ObjectNameField.describe('The EndpointSlice, in the same namespace, in which the primary announces itself.'),
     timing: Timing,
     durability: Durability,
-    peers: mapList(z.array(Peer).max(2), 'instance').describe('The other instances of the shard, as far as they have a node.'),
+    peers: mapList(z.array(Peer).max(2), 'instance').default([]).describe('The other instances of the shard, as far as they have a node.'),
   })
   .describe('The shard that the instance is one of. Without it the instance is alone, and always primary.')
 export type Replication = z.infer<typeof Replication>

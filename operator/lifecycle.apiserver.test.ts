@@ -177,6 +177,18 @@ test('comes up and is Ready', async () => {
   expect(await facts()).toEqual(['bulk-0-a Run 192.0.2.11,192.0.2.12'])
 })
 
+test('loses its addresses when the pool has none on its node, and takes them up again', async () => {
+  const setAddresses = async (nodeName: string) => {
+    const addresses = [1, 2].map((k) => ({ ...nodeAddress(1, k), nodeName }))
+    await admin.patch(WATCHED.IPPool, { namespace: MAIL, name: 'bulk' }, { spec: { addresses } }, call)
+  }
+  await setAddresses('node2')
+  await seeFacts('the addresses to be gone', ['bulk-0-a Run '])
+  await setAddresses('node1')
+  await seeFacts('the addresses to be back', ['bulk-0-a Run 192.0.2.11,192.0.2.12'])
+  expect(await seeReady()).toBe('Serving')
+})
+
 test('scales up: the second shard gets its share from the first', async () => {
   await patchStream({ primaries: 2 })
   await seeFacts('both shards to have their share', ['bulk-0-a Run 192.0.2.11', 'bulk-1-a Run 192.0.2.12'])
