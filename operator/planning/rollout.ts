@@ -1,9 +1,20 @@
 import { ANNOTATIONS } from '#crds/group.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
+import type { SendingStream } from '#crds/sending-stream.ts'
 import type { Manifest } from './change.ts'
 import { buildPod, CONTAINER } from './objects/pod.ts'
-import { byName, findObject, findPodCondition, type FleetSnapshot, isControlledBy, isDeleting, type Pod, podOf } from './snapshot.ts'
-import { isHolder, isInSync, shardOf } from './standbys/shard.ts'
+import {
+  byName,
+  findObject,
+  findPodCondition,
+  type FleetSnapshot,
+  instancesOf,
+  isControlledBy,
+  isDeleting,
+  type Pod,
+  podOf,
+} from './snapshot.ts'
+import { isHolder, isInSync, isReplicated, shardOf } from './standbys/shard.ts'
 
 /** In which order the Pods of a stream are replaced when their template changes: one at a time, standbys before their primary. */
 
@@ -36,7 +47,7 @@ export function findWaitedFor(fleet: FleetSnapshot, instance: MTAInstance): stri
     .toSorted(byName)
   const broken = others.find((other) => {
     const pod = podOf(fleet, other)
-    return other.spec.mode === 'Run' && (pod === undefined || !isReady(pod))
+    return other.spec.mode === 'Run' && (pod === undefined || !isReady(pod)) && !waitsForRecord(fleet, stream, other)
   })
   if (broken !== undefined) return `${broken.metadata.name} is ready`
   const { record } = shardOf(fleet, stream, instance.spec.shard)
@@ -50,3 +61,9 @@ export function findWaitedFor(fleet: FleetSnapshot, instance: MTAInstance): stri
   const earlier = others.find((other) => rank(other) < rank(instance) && isOutdated(fleet, other))
   return earlier === undefined ? undefined : `that of ${earlier.metadata.name}`
 }
+
+/** A standby whose shard has no primary yet: it can only be ready when the first one has been replaced. */
+const waitsForRecord = (fleet: FleetSnapshot, stream: SendingStream, instance: MTAInstance): boolean =>
+  isReplicated(fleet, stream) &&
+  shardOf(fleet, stream, instance.spec.shard).lease === undefined &&
+  instancesOf(fleet, stream).some(({ metadata, spec }) => spec.shard === instance.spec.shard && metadata.name < instance.metadata.name)

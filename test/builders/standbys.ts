@@ -1,7 +1,7 @@
 import { type Copy, formatRecord, parseRecord, type RecordContent, setOf } from '#agent/contract/record.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
-import { type FleetSnapshot, isDeleting, type Lease, podOf } from '#operator/planning/snapshot.ts'
+import { type FleetSnapshot, isDeleting, type Lease, type Pod, podOf } from '#operator/planning/snapshot.ts'
 import { isAlive } from '#operator/planning/standbys/shard.ts'
 import type { StandbyWishes } from '#operator/planning/standbys/wishes.ts'
 import { agentsFollow, named, podsRun } from './fleet.ts'
@@ -40,10 +40,25 @@ export const copyOf = (instance: string): Copy => ({ instance, copy: `${instance
 
 /** Everybody does what they shall: Pods run, agents say so, and every primary has those in its set that are there. */
 export const pairsFollow = (before: FleetSnapshot): FleetSnapshot => {
-  const running = podsRun(before)
+  const running = awaitRecords(podsRun(before))
   const followed = agentsFollow(running)
   const fleet = { ...followed, leases: followed.leases.map((lease) => keepSet(followed, lease)) }
   return { ...fleet, instances: fleet.instances.map((instance, index) => said(fleet, instance, before.instances[index])) }
+}
+
+/** An agent with standbys is ready once its shard has a record, and not before; on a node that is silent nobody is. */
+function awaitRecords(fleet: FleetSnapshot): FleetSnapshot {
+  const recorded = new Set(fleet.leases.map(({ metadata }) => metadata.name))
+  const pods = fleet.pods.map((pod): Pod => {
+    const { volumes = [] } = pod.spec as { readonly volumes?: readonly { readonly name: string }[] }
+    if (!volumes.some(({ name }) => name === 'replication')) return pod
+    const node = fleet.nodes.find(({ metadata }) => metadata.name === pod.spec?.nodeName)
+    const isSilent = node?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status !== 'True') === true
+    const status = recorded.has(pod.metadata.name.replace(/-[a-z]$/, '')) && !isSilent ? 'True' : 'False'
+    const others = pod.status?.conditions?.filter(({ type }) => type !== 'Ready') ?? []
+    return { ...pod, status: { ...pod.status, conditions: [...others, { type: 'Ready', status }] } }
+  })
+  return { ...fleet, pods }
 }
 
 function keepSet(fleet: FleetSnapshot, lease: Lease): Lease {

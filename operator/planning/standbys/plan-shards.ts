@@ -1,9 +1,11 @@
 import { FINALIZERS, LABELS } from '#crds/group.ts'
+import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
 import { familyOf } from '../assign-addresses.ts'
 import { type Change, type EventNote, refTo, setFinalizers } from '../change.ts'
 import { endpointSliceName } from '../objects/metadata.ts'
 import { buildEndpointSlice, buildRecord } from '../objects/shard-children.ts'
+import { isOutdated } from '../rollout.ts'
 import { type Entry, shardsOf } from '../roster.ts'
 import { byText, findObject, type FleetSnapshot, isControlledBy, isDeleting, type Lease, podOf } from '../snapshot.ts'
 import { addressOf } from './peers.ts'
@@ -61,17 +63,22 @@ export const epochBefore = (stream: SendingStream, shard: number): number | unde
   (stream.status?.shards?.find((one) => one.shard === shard) as { readonly epoch?: number } | undefined)?.epoch
 
 /**
- * The first by name, and nobody in its place: it is the one that was there before there were standbys, and its volume may hold mail. The process is the one
- * that works by the newest spec.
+ * The first by name, and nobody in its place: it is the one that was there before there were standbys, and its volume may hold mail. Not before its process
+ * is one that knows of standbys.
  */
 function firstPrimary(fleet: FleetSnapshot, shard: number, roster: readonly Entry[]) {
   const [first] = roster.filter((entry) => entry.shard === shard && entry.fate === 'Serves').toSorted((a, b) => byText(a.name, b.name))
   const { instance } = first ?? {}
-  const { agent } = instance?.status ?? {}
-  if (instance === undefined || agent?.replication === undefined || isDeleting(instance)) return undefined
-  if ((agent.observedGeneration ?? 0) < (instance.metadata.generation ?? 0) || podOf(fleet, instance) === undefined) return undefined
-  return { instance: instance.metadata.name, incarnation: agent.replication.incarnation, copy: agent.replication.copyId }
+  const replication = instance?.status?.agent?.replication
+  if (instance === undefined || replication === undefined || !isCurrent(fleet, instance)) return undefined
+  return { instance: instance.metadata.name, incarnation: replication.incarnation, copy: replication.copyId }
 }
+
+const isCurrent = (fleet: FleetSnapshot, instance: MTAInstance): boolean =>
+  !isDeleting(instance) &&
+  podOf(fleet, instance) !== undefined &&
+  !isOutdated(fleet, instance) &&
+  (instance.status?.agent?.observedGeneration ?? 0) >= (instance.metadata.generation ?? 0)
 
 /** Its family is that of the nodes, and cannot change. */
 function planEndpointSlice(fleet: FleetSnapshot, stream: SendingStream, shard: number, roster: readonly Entry[]): readonly Change[] {

@@ -8,8 +8,6 @@ export type Siblings = {
   readonly zones: ReadonlySet<string>
 }
 
-export const NO_SIBLINGS: Siblings = { nodes: new Set(), zones: new Set() }
-
 const ZONE = 'topology.kubernetes.io/zone'
 
 export const zoneOf = (fleet: FleetSnapshot, nodeName: string): string | undefined =>

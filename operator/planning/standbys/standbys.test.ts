@@ -4,6 +4,7 @@ import { planOnce, settle } from '#test/builders/settle.ts'
 import { copyOf, pairsFollow, recordOf, setRecord, withStandbys } from '#test/builders/standbys.ts'
 import { planStream } from '../plan-stream.ts'
 import type { FleetSnapshot } from '../snapshot.ts'
+import { isAlive } from './shard.ts'
 
 const NODES = ['node1', 'node2', 'node3'] as const
 const ADDRESSES = { node1: ['192.0.2.11', '192.0.2.12'], node2: ['192.0.2.21', '192.0.2.22'], node3: ['192.0.2.31', '192.0.2.32'] }
@@ -115,15 +116,33 @@ test('with fewer nodes than copies the primary serves, and the standby says what
 })
 
 describe('a stream that gets standbys', () => {
-  const before = settle(start(0))
+  const before = settle(start(0, 2))
   const after = settle(setStandbys(before, 1), pairsFollow)
 
   test('keeps its instance, with its ports, as the first primary', () => {
     expect(recordOf(after, 'mail-0').holder.instance).toBe('mail-0-a')
     expect(named(after.instances, 'mail-0-a').spec.ports).toMatchObject(named(before.instances, 'mail-0-a').spec.ports)
     expect(before.disruptionBudgets.map(({ metadata }) => metadata.name)).toEqual(['mail-agent'])
-    expect(after.disruptionBudgets.map(({ metadata }) => metadata.name)).toEqual(['mail-0-agent'])
+    expect(after.disruptionBudgets.map(({ metadata }) => metadata.name).toSorted()).toEqual(['mail-0-agent', 'mail-1-agent'])
   })
+})
+
+test('its shards get their first primaries one after the other, and none waits for a standby that waits for it', () => {
+  const steps: string[] = []
+  settle(setStandbys(settle(start(0, 2)), 1), (one) => {
+    const world = pairsFollow(one)
+    const serving = ['mail-0-a', 'mail-1-a'].map((name) => (isAlive(world, named(world.instances, name)) ? name : '-'))
+    const now = [...serving, ...world.leases.map(({ metadata }) => `record ${metadata.name}`)].join(' ')
+    if (steps.at(-1) !== now) steps.push(now)
+    return world
+  })
+  expect(steps).toEqual([
+    'mail-0-a mail-1-a',
+    '- mail-1-a',
+    'mail-0-a mail-1-a record mail-0',
+    'mail-0-a - record mail-0',
+    'mail-0-a mail-1-a record mail-0 record mail-1',
+  ])
 })
 
 describe('fewer standbys', () => {
