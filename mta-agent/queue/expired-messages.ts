@@ -3,7 +3,7 @@ import { queueIdKey, readDeliveryKey, readQueueIdKey, SENTINEL, type DeliveryNam
 import { decodeMessage } from './message-record.ts'
 import type { Millis } from './queue-store.ts'
 import { CorruptRecord } from './record.ts'
-import type { Row, Tables } from './tables.ts'
+import type { Row, TablesView } from './tables.ts'
 
 /** The oldest messages, whatever their schedule says: how mail that nobody tries to deliver still comes back to its sender. */
 
@@ -15,7 +15,7 @@ const LOOKAHEAD = 100
  * was stamped long before it was stored. So the walk ends only after some that are young enough. One whose envelope is damaged is passed
  * over here, for nobody knows its age; it falls due like all others.
  */
-export function* expiredMessages(tables: Tables, acceptedBefore: Millis): Generator<QueueId> {
+export function* expiredMessages(tables: TablesView, acceptedBefore: Millis): Generator<QueueId> {
   let young = 0
   let after: Buffer | undefined
   for (;;) {
@@ -32,7 +32,7 @@ export function* expiredMessages(tables: Tables, acceptedBefore: Millis): Genera
 }
 
 /** When the first message was accepted, or the first whose envelope is sound; undefined when there is none among the first hundred. */
-export function firstAcceptedAt(tables: Tables): Millis | undefined {
+export function firstAcceptedAt(tables: TablesView): Millis | undefined {
   const [first] = tables.range('messages', { limit: 1 })
   if (first === undefined) return undefined
   const acceptedAt = acceptedAtOf(first)
@@ -53,7 +53,7 @@ function acceptedAtOf({ key, value }: Row): Millis | undefined {
 }
 
 /** What is still to be done for one message. */
-export function* deliveriesOf(tables: Tables, queueId: QueueId): Generator<DeliveryName> {
+export function* deliveriesOf(tables: TablesView, queueId: QueueId): Generator<DeliveryName> {
   const id = queueIdKey(queueId)
   const end = Buffer.concat([id, SENTINEL])
   let after: Buffer = id

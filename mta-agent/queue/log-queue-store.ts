@@ -1,9 +1,8 @@
 import { rowOf, type EpochTable, type Origin } from '../domain/epoch-table.ts'
 import { formatQueueId, type QueueId } from '../domain/queue-id.ts'
 import type { Batch, ScheduleMove } from './batch.ts'
-import { decodeDeliveryRow, type DeliveryRow } from './delivery-row.ts'
-import { deliveriesOf, expiredMessages, firstAcceptedAt } from './expired-messages.ts'
-import { deliveryKey, queueIdKey, readScheduleKey, scheduleKey, type DeliveryName } from './keys.ts'
+import { firstAcceptedAt } from './expired-messages.ts'
+import { queueIdKey } from './keys.ts'
 import { letGo, listAside, readOffered } from './aside.ts'
 import { readNotes, requireNote, type Notes } from './notes.ts'
 import { planTakingBack } from './take-back.ts'
@@ -36,9 +35,9 @@ import {
   type StoredMessage,
 } from './queue-store.ts'
 import { CorruptRecord, kindOf } from './record.ts'
-import { Schedule } from './schedule.ts'
 import { currentOf, type StoreIdentity } from './store-meta.ts'
-import type { Range, Tables } from './tables.ts'
+import type { Tables } from './tables.ts'
+import { TakenDeliveries } from './taken-deliveries.ts'
 import { forgetAll } from './undo.ts'
 import { Uncommitted } from './uncommitted.ts'
 import { checkContent, openVerified, scrubMessages, type OpenedStore, type ScrubOptions, type ScrubResult } from './verify-store.ts'
@@ -47,8 +46,6 @@ import { checkContent, openVerified, scrubMessages, type OpenedStore, type Scrub
  * The queue over tables: port `QueueStore`, and the log that standbys will follow. What must never happen: a promise resolves before its
  * change is durable; a change is in the tables and not in the log, or the other way round; a commit that failed is taken for done.
  */
-
-type Taken = { readonly key: Buffer; settling: boolean }
 
 /** Takes ownership of the tables. Throws ForeignVolume, CorruptRecord, and an error for half a copy that nobody will finish; the tables are then still the caller's. */
 export async function openQueueStore(tables: Tables, options: StoreOptions): Promise<LogQueueStore> {
@@ -67,10 +64,8 @@ class TableQueueStore implements LogQueueStore {
   readonly #epochs: LogEpochs
   readonly #uncommitted: Uncommitted
   readonly #synced = new Set<(lastSequence: number) => void>()
-  readonly #schedule: Schedule
+  readonly #taken: TakenDeliveries
   readonly #writer: LogWriter
-  /** By queue id and destination: what was given out and is not settled. */
-  readonly #taken = new Map<string, Taken>()
   #onDue: () => void = () => {}
   #leads: boolean
 
@@ -81,11 +76,7 @@ class TableQueueStore implements LogQueueStore {
     const isOwn = ({ epoch, sequence }: Origin): boolean =>
       epoch >= this.identity().seen || sequence <= rowOf(this.epochTable(), epoch).last
     this.#uncommitted = new Uncommitted(options.replicated === true ? opened.firstUndo - 1 : Infinity, isOwn)
-    const reader = {
-      has: (key: Buffer) => tables.get('schedule', key) !== undefined,
-      keys: (range: Range) => tables.keys('schedule', range),
-    }
-    this.#schedule = new Schedule(reader, opened.lanes)
+    this.#taken = new TakenDeliveries(tables, opened.lanes, this.#uncommitted)
     this.#writer = new LogWriter(tables, options, opened, {
       moved: (moves) => this.#follow(moves),
       due: () => this.#onDue(),
@@ -117,49 +108,20 @@ class TableQueueStore implements LogQueueStore {
   }
 
   takeDue(now: Millis, limit: number, room?: DestinationRoom): readonly Delivery[] {
-    // Whoever delivered now could not write it down, and would deliver again after a crash.
-    if (this.#writer.isStuck() || !this.#leads) return []
-    return this.#orBroken(() =>
-      this.#schedule.takeDue(now, limit, room).flatMap((key) => {
-        const slot = readScheduleKey(key)
-        if (this.#taken.has(nameOf(slot))) {
-          // The next row of a delivery whose settling is on the disk, of which the news has yet to come: given now, it would be given twice.
-          this.#schedule.release(key)
-          return []
-        }
-        if (!this.#uncommitted.covers(slot.queueId)) {
-          this.#uncommitted.hold(key, slot.queueId)
-          return []
-        }
-        const row = this.#readRow(slot)
-        if (row.dueAt !== slot.dueAt) throw new CorruptRecord(`schedule ${nameOf(slot)}`, `due at ${row.dueAt}`, `due at ${slot.dueAt}`)
-        return this.#give(slot, row, key)
-      }),
-    )
+    return this.#gives() ? this.#orBroken(() => this.#taken.takeDue(now, limit, room)) : []
+  }
+
+  /** Whoever delivered now could not write it down, and would deliver again after a crash. */
+  #gives(): boolean {
+    return this.#leads && !this.#writer.isStuck()
   }
 
   nextDueAt(room?: DestinationRoom): Millis | undefined {
-    return this.#schedule.nextDueAt(room)
+    return this.#taken.nextDueAt(room)
   }
 
   takeExpired(acceptedBefore: Millis, limit: number): readonly Delivery[] {
-    return this.#writer.isStuck() || !this.#leads ? [] : this.#orBroken(() => this.#takeExpired(acceptedBefore, limit))
-  }
-
-  #takeExpired(acceptedBefore: Millis, limit: number): readonly Delivery[] {
-    const taken: Delivery[] = []
-    for (const queueId of expiredMessages(this.#tables, acceptedBefore)) {
-      if (!this.#uncommitted.covers(queueId)) continue
-      for (const name of deliveriesOf(this.#tables, queueId)) {
-        if (taken.length === limit) return taken
-        // Also while it is being settled: the row may be of after that already.
-        if (this.#taken.has(nameOf(name))) continue
-        const row = this.#readRow(name)
-        const key = scheduleKey({ ...name, dueAt: row.dueAt })
-        if (this.#schedule.take(key)) taken.push(this.#give(name, row, key))
-      }
-    }
-    return taken
+    return this.#gives() ? this.#orBroken(() => this.#taken.takeExpired(acceptedBefore, limit)) : []
   }
 
   /** All these rows were checked when the store was opened: one that is damaged now means that none can be relied on. */
@@ -172,18 +134,6 @@ class TableQueueStore implements LogQueueStore {
     }
   }
 
-  #readRow(name: DeliveryName): DeliveryRow {
-    const where = `deliveries ${nameOf(name)}`
-    const record = this.#tables.get('deliveries', deliveryKey(name))
-    if (!record) throw new CorruptRecord(where, 'there, as it is scheduled', 'missing')
-    return decodeDeliveryRow(record, where)
-  }
-
-  #give({ queueId, destination }: DeliveryName, row: DeliveryRow, key: Buffer): Delivery {
-    this.#taken.set(nameOf({ queueId, destination }), { key, settling: false })
-    return { queueId, destination, ...row }
-  }
-
   onDue(listener: () => void): void {
     this.#onDue = listener
   }
@@ -191,14 +141,12 @@ class TableQueueStore implements LogQueueStore {
   release(deliveries: readonly Delivery[]): void {
     // They were given back when the lead was lost.
     if (!this.#leads) return
-    for (const delivery of deliveries) {
-      this.#giveBack(delivery, this.#requireTaken(delivery).key)
-    }
+    this.#taken.giveBack(deliveries)
   }
 
   async settle(result: DeliveryResult, report?: NewMessage): Promise<void> {
     this.#requireLeading()
-    const taken = this.#requireTaken(result)
+    const taken = this.#taken.require(result)
     const described = report && describeMessage(report)
     const { queueId, destination, at, outcomes, nextAttemptAt } = result
     const mark: Mark = { queueId, destination, at, outcomes, ...(nextAttemptAt !== undefined && { nextAttemptAt }) }
@@ -212,35 +160,17 @@ class TableQueueStore implements LogQueueStore {
           const entry: LogEntry = { ...batch.next(), at: this.#now(), kind: 'settled', mark, ...(described && { report: described }) }
           batch.add(entry, report?.content)
         },
-        done: () => {
-          this.#taken.delete(nameOf(result))
-          // Some recipients had no outcome, and the row stayed where it was.
-          if (this.#schedule.isTaken(taken.key)) this.#schedule.release(taken.key)
-        },
+        done: () => this.#taken.settled(result),
       })
     } catch (error) {
-      if (error instanceof NotLeading) this.#giveBack(result, taken.key)
-      throw error
-    } finally {
       taken.settling = false
+      if (error instanceof NotLeading) this.#taken.giveBack([result])
+      throw error
     }
-  }
-
-  #giveBack(delivery: DeliveryName, key: Buffer): void {
-    this.#taken.delete(nameOf(delivery))
-    this.#schedule.release(key)
   }
 
   stopWaiting(): void {
     this.#writer.stopWaiting()
-  }
-
-  #requireTaken(delivery: DeliveryName): Taken {
-    const taken = this.#taken.get(nameOf(delivery))
-    if (!taken || taken.settling) {
-      throw new RangeError(`${nameOf(delivery)}: must be taken and unsettled, was ${taken ? 'being settled' : 'not taken'}`)
-    }
-    return taken
   }
 
   readMessage(queueId: QueueId): StoredMessage | undefined {
@@ -303,9 +233,7 @@ class TableQueueStore implements LogQueueStore {
 
   setCommitted(sequence: number): void {
     this.#writer.setCommitted(sequence)
-    const due = this.#uncommitted.raise(this.#writer.committed())
-    for (const key of due) this.#schedule.release(key)
-    if (due.length > 0) this.#onDue()
+    if (this.#taken.raise(this.#writer.committed()) === 'more is due') this.#onDue()
   }
 
   storeSeen(epoch: number): Promise<void> {
@@ -322,12 +250,7 @@ class TableQueueStore implements LogQueueStore {
   stopLeading(): void {
     if (this.#options.replicated !== true) throw new Error('the store must be replicated to lead no more, was not')
     this.#leads = false
-    for (const key of this.#uncommitted.clear()) this.#schedule.release(key)
-    for (const [name, { key, settling }] of this.#taken) {
-      if (settling) continue
-      this.#taken.delete(name)
-      this.#schedule.release(key)
-    }
+    this.#taken.giveAllBack()
   }
 
   async joinEpoch(join: Parameters<LogQueueStore['joinEpoch']>[0]): Promise<void> {
@@ -412,10 +335,7 @@ class TableQueueStore implements LogQueueStore {
   }
 
   #follow(moves: readonly ScheduleMove[]): void {
-    for (const { key, to } of moves) {
-      if (to === 'in') this.#schedule.add(key)
-      else this.#schedule.remove(key)
-    }
+    this.#taken.follow(moves)
     if (this.#synced.size === 0) return
     const last = this.#writer.lastSequence()
     for (const listener of this.#synced) listener(last)
@@ -431,5 +351,3 @@ class TableQueueStore implements LogQueueStore {
     await this.#tables[Symbol.asyncDispose]()
   }
 }
-
-const nameOf = ({ queueId, destination }: DeliveryName): string => `${queueId} to ${destination}`
