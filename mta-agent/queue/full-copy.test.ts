@@ -173,6 +173,8 @@ test('a copy that was broken off anywhere opens as incomplete, takes no entries,
       'the copy must be complete for its log to go on, was not',
     )
     await expect(follower.joinEpoch({ epoch: 1, parting: 0, forcedEpoch: 0 })).rejects.toThrow('the copy must be complete')
+    const onDamage = (queueId: QueueId): never => expect.unreachable(`${queueId} is missing, not damaged`)
+    await follower.scrub(new AbortController().signal, { onDamage })
     const asked = await copy(source, await begin(follower, source))
     expect(asked.length).toBeLessThan(source.state.totals.messages)
     expect(follower.isComplete()).toBe(true)

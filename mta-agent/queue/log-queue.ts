@@ -144,6 +144,9 @@ export type LogQueueStore = QueueStore & {
   readLog(fromSequence: number, limit: number): readonly StoredEntry[]
   /** Makes another copy's changes here. They must follow the last entry without gap. Resolves when all are durable; stops at the first that does not fit. */
   applyEntries(entries: readonly StoredEntry[]): Promise<void>
-  /** Reads and checks all messages in the background. Changes nothing; rejects only on the signal, and where the volume cannot be read. */
+  /**
+   * Reads and checks all messages in the background. Changes nothing; rejects only on the signal, and where the volume cannot be read. A copy
+   * that is not complete is not looked at.
+   */
   scrub(signal: AbortSignal, options: ScrubOptions): Promise<ScrubResult>
 }
