@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { bounced, deferred, delivered, message, NOON, openQueue, temporaryDirectory } from '#test/builders/queue.ts'
 import type { QueueId } from '../domain/queue-id.ts'
 import { openTables } from './lmdb-queue-store.ts'
+import { decodeMessage } from './message-record.ts'
 import type { CopySource, CopyTarget, LogQueueStore } from './log-queue.ts'
 import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
 
@@ -221,7 +222,13 @@ test('of what the other log has not come to, messages from before a forced promo
   using source = promoted.openCopySource()
   await copy(source, await begin(old, source, 5, 4))
   expect(old.aside()).toEqual([{ queueId: '1-2', origin: { epoch: 1, sequence: 2 }, sizeBytes: 25 }])
+  const { envelope } = decodeMessage(old.readAside(kept).record, 'set aside')
+  expect(envelope.recipients.map(({ address }) => address)).toEqual(['ann@one.example'])
   expect({ last: old.lastSequence(), totals: old.totals().messages, seen: old.identity().seen }).toEqual({ last: 1, totals: 1, seen: 5 })
+  // What was committed in the log that was given up says nothing about this one.
+  await promoted.append(message())
+  await old.applyEntries(promoted.readLog(2, 10))
+  expect({ last: old.lastSequence(), cutsTo: old.cutsTo() }).toEqual({ last: 2, cutsTo: 1 })
   await old[Symbol.asyncDispose]()
 
   await using reopened = await openCopy(two.path)
