@@ -28,6 +28,8 @@ export type StoreOptions = {
   readonly replicated?: boolean
   /** The oldest entry that a copy in the set has yet to confirm; nothing from there on is trimmed. */
   readonly neededFrom?: () => number
+  /** Called when a write to the disk begins, and when it has returned. Must not throw. */
+  readonly onSyncing?: (underWay: boolean) => void
 }
 
 /** Asked of a replicated store that does not lead: nothing was changed. Mail is the leader's affair. */

@@ -203,9 +203,12 @@ export class LogWriter {
     let firstSequence = this.#firstSequence
     try {
       firstSequence = this.#trim(batch, added.length)
+      this.#options.onSyncing?.(true)
       await this.#tables.commit(batch.writes())
     } catch (error) {
       return this.#commitFailed(error, batch, added)
+    } finally {
+      this.#options.onSyncing?.(false)
     }
     const synced = batch.position()
     this.#position = synced
