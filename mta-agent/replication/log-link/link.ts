@@ -51,9 +51,9 @@ export class Link {
     return done ? undefined : value
   }
 
-  /** Says what was sent, then ends. */
+  /** Ends when what was sent is on its way. */
   end(): void {
-    this.#connection.end()
+    this.#connection.end(() => this.#connection.destroy())
   }
 
   /** Ends now. */

@@ -30,7 +30,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     version: whole,
     table,
     forcedEpoch: whole,
-    with: fc.oneof(fc.record({ kind: fc.constant('entries' as const), from: whole }), fc.constant({ kind: 'fullCopy' as const })),
+    from: whole,
   }),
   fc.record({ kind: fc.constant('refused' as const), because: fc.constant('UnknownToken' as const), text: fc.string() }),
   fc.record({ kind: fc.constant('confirm' as const), sequence: whole, complete: fc.boolean() }),

@@ -34,7 +34,8 @@ export type Start = {
   readonly version: number
   readonly table: EpochTable
   readonly forcedEpoch: number
-  readonly with: { readonly kind: 'entries'; readonly from: number } | { readonly kind: 'fullCopy' }
+  /** The sequence of the first entry that follows. */
+  readonly from: number
 }
 
 export type Refused = { readonly kind: 'refused'; readonly because: RefusalReason; readonly text: string }
@@ -68,7 +69,7 @@ const start = z.object({
   version: whole,
   table: epochTable,
   forcedEpoch: whole,
-  with: z.discriminatedUnion('kind', [z.object({ kind: z.literal('entries'), from: whole }), z.object({ kind: z.literal('fullCopy') })]),
+  from: whole,
 })
 const refused = z.object({ because: z.enum(['UnknownToken', 'OtherEpoch', 'NoCommonVersion', 'NotFromHere']), text: z.string() })
 

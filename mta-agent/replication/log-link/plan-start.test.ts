@@ -13,26 +13,16 @@ const hello: Hello = {
   cutsTo: 0,
   aside: 0,
 }
-const byLog = (from: number) => ({ kind: 'entries', from })
-const fullCopy = { kind: 'fullCopy' }
 
 test.each([
-  { what: 'one that lacks the end goes on from there', hello: {}, log: {}, with: byLog(16) },
-  { what: 'one with nothing begins at the beginning', hello: { table: [] }, log: {}, with: byLog(1) },
-  { what: 'one that has all waits for what comes', hello: { table: log.table }, log: {}, with: byLog(31) },
-  { what: 'a tail that the primary lacks is cut', hello: { table: [row(1, 14)], cutsTo: 8 }, log: {}, with: byLog(11) },
-  { what: 'a tail that can no longer be cut needs a full copy', hello: { table: [row(1, 14)], cutsTo: 11 }, log: {}, with: fullCopy },
-  { what: 'what was trimmed needs a full copy', hello: {}, log: { firstSequence: 17 }, with: fullCopy },
-  { what: 'the first that was not trimmed is enough', hello: {}, log: { firstSequence: 16 }, with: byLog(16) },
-  { what: 'half a copy is copied to its end', hello: { complete: false }, log: {}, with: fullCopy },
-])('$what', ({ hello: differences, log: other, with: expected }) => {
-  expect(planStart({ ...hello, ...differences }, { ...log, ...other })).toEqual({
-    kind: 'start',
-    version: 1,
-    table: log.table,
-    forcedEpoch: 2,
-    with: expected,
-  })
+  { what: 'one that lacks the end goes on from there', hello: {}, log: {}, from: 16 },
+  { what: 'one with nothing begins at the beginning', hello: { table: [] }, log: {}, from: 1 },
+  { what: 'one that has all waits for what comes', hello: { table: log.table }, log: {}, from: 31 },
+  { what: 'a tail that the primary lacks is cut', hello: { table: [row(1, 14)], cutsTo: 10 }, log: {}, from: 11 },
+  { what: 'the first that was not trimmed is enough', hello: {}, log: { firstSequence: 16 }, from: 16 },
+])('$what', ({ hello: differences, log: other, from }) => {
+  const start = { kind: 'start', version: 1, table: log.table, forcedEpoch: 2, from }
+  expect(planStart({ ...hello, ...differences }, { ...log, ...other })).toEqual(start)
 })
 
 test.each([
@@ -46,6 +36,22 @@ test.each([
     hello: { table: [row(4, 31)] },
     refused: { because: 'OtherEpoch', text: "the standby's log must be of epoch 3 at most, was of 4" },
   },
-])('$what is refused', ({ hello: differences, refused }) => {
-  expect(planStart({ ...hello, ...differences }, log)).toEqual({ kind: 'refused', ...refused })
+  {
+    what: 'one with half a copy',
+    hello: { complete: false },
+    refused: { because: 'NotFromHere', text: "the standby's copy must be complete, was not" },
+  },
+  {
+    what: 'one that can no longer cut what the primary lacks',
+    hello: { table: [row(1, 14)], cutsTo: 11 },
+    refused: { because: 'NotFromHere', text: 'the logs must part at 11, where the standby can still cut, or later, parted at 10' },
+  },
+  {
+    what: 'one that lacks what was trimmed',
+    hello: {},
+    firstSequence: 17,
+    refused: { because: 'NotFromHere', text: 'the logs must part at 16, before which entries are trimmed, or later, parted at 15' },
+  },
+])('$what is refused', ({ hello: differences, firstSequence, refused }) => {
+  expect(planStart({ ...hello, ...differences }, { ...log, firstSequence: firstSequence ?? 1 })).toEqual({ kind: 'refused', ...refused })
 })

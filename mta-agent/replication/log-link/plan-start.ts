@@ -5,19 +5,28 @@ import { commonVersion, type Hello, type Refused, type Start, VERSIONS } from '.
 
 export type LogFacts = { readonly epoch: number; readonly forcedEpoch: number; readonly table: EpochTable; readonly firstSequence: number }
 
-/** A standby that cannot undo all that the primary lacks gets a full copy, as one that lacks what was trimmed, or that has half a copy. */
+/** Refused is one that cannot be brought up by the log: it has half a copy, cannot undo all that the primary lacks, or lacks what was trimmed. */
 export function planStart(hello: Hello, log: LogFacts): Start | Refused {
   const version = commonVersion(hello.versions)
   if (version === undefined) {
-    const text = `the link must be of version ${VERSIONS.least} to ${VERSIONS.most}, was of ${hello.versions.least} to ${hello.versions.most}`
-    return { kind: 'refused', because: 'NoCommonVersion', text }
+    const { least, most } = hello.versions
+    return refused('NoCommonVersion', `the link must be of version ${VERSIONS.least} to ${VERSIONS.most}, was of ${least} to ${most}`)
   }
   const highest = hello.table.at(-1)?.epoch ?? 0
   if (highest > log.epoch) {
-    return { kind: 'refused', because: 'OtherEpoch', text: `the standby's log must be of epoch ${log.epoch} at most, was of ${highest}` }
+    return refused('OtherEpoch', `the standby's log must be of epoch ${log.epoch} at most, was of ${highest}`)
   }
+  if (!hello.complete) return refused('NotFromHere', "the standby's copy must be complete, was not")
   const parting = partingPoint(hello.table, log.table)
+  if (parting < hello.cutsTo) {
+    return refused('NotFromHere', `the logs must part at ${hello.cutsTo}, where the standby can still cut, or later, parted at ${parting}`)
+  }
   const catchUp = planCatchUp(parting, log.firstSequence)
-  const byLog = hello.complete && parting >= hello.cutsTo && catchUp.kind === 'entries'
-  return { kind: 'start', version, table: log.table, forcedEpoch: log.forcedEpoch, with: byLog ? catchUp : { kind: 'fullCopy' } }
+  if (catchUp.kind === 'entries') return { kind: 'start', version, table: log.table, forcedEpoch: log.forcedEpoch, from: catchUp.from }
+  return refused(
+    'NotFromHere',
+    `the logs must part at ${log.firstSequence - 1}, before which entries are trimmed, or later, parted at ${parting}`,
+  )
 }
+
+const refused = (because: Refused['because'], text: string): Refused => ({ kind: 'refused', because, text })

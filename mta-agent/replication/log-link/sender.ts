@@ -1,0 +1,139 @@
+import type { LogQueueStore, StoredEntry } from '../../queue/log-queue.ts'
+import type { Millis } from '../timers.ts'
+import { LinkFault } from './frames.ts'
+import { type Link, unexpected } from './link.ts'
+import type { Confirm, Hello } from './messages.ts'
+import { planStart } from './plan-start.ts'
+import { Wakening } from './wakening.ts'
+
+/**
+ * The primary's end of a log link: sends the log from where the standby's ends, and hears how far it is on the standby's disk. What must
+ * never happen: an entry is skipped; a confirmation counts for more than was sent; a slow standby fills the memory.
+ */
+
+/** Sent and not confirmed. Enough for 10 ms of a full 10 Gbit/s, little enough to be let go at once. */
+const WINDOW_BYTES = 32 * 2 ** 20
+const BATCH_ENTRIES = 256
+/** How late a standby may hear what is committed, where no entries tell it. */
+const COMMITTED_EVERY: Millis = 100
+
+export type SourceStore = Pick<LogQueueStore, 'lastSequence' | 'firstSequence' | 'readLog' | 'epochTable'>
+
+export type SenderOptions = {
+  readonly link: Link
+  readonly store: SourceStore
+  readonly epoch: number
+  readonly forcedEpoch: number
+  /** Confirmed by all that must. */
+  readonly committed: () => number
+  readonly onConfirmed: (confirm: Pick<Confirm, 'sequence' | 'complete'>) => void
+  /** Monotonic. */
+  readonly clock: () => Millis
+}
+
+export class LogSender {
+  readonly #options: SenderOptions
+  readonly #wakening = new Wakening()
+  readonly #sent = new SentBytes(WINDOW_BYTES)
+  #confirmed = 0
+  #next = Infinity
+  #ended = false
+
+  constructor(options: SenderOptions) {
+    this.#options = options
+  }
+
+  /** Call it when entries became durable or committed. */
+  wake(): void {
+    this.#wakening.wake()
+  }
+
+  /** What the standby may still ask for: nothing from here on may be trimmed. */
+  needsFrom(): number {
+    return this.#confirmed + 1
+  }
+
+  /** Until the link ends. Rejects when it breaks, and with LinkFault when the other side did not keep to the protocol or was refused. */
+  async run(hello: Hello): Promise<void> {
+    const { link, store, epoch, forcedEpoch } = this.#options
+    const start = planStart(hello, { epoch, forcedEpoch, table: store.epochTable(), firstSequence: store.firstSequence() })
+    link.send(epoch, start)
+    if (start.kind === 'refused') {
+      link.end()
+      throw new LinkFault(`refused the standby: ${start.because}: ${start.text}`)
+    }
+    try {
+      this.#next = start.from
+      this.#confirmed = start.from - 1
+      await Promise.race([this.#hear(), this.#send()])
+    } finally {
+      this.#ended = true
+      this.#wakening.wake()
+      link.close()
+    }
+  }
+
+  async #hear(): Promise<void> {
+    const { link, epoch, onConfirmed } = this.#options
+    for (;;) {
+      const message = await link.next(epoch)
+      if (message === undefined) return
+      if (message.kind !== 'confirm') throw unexpected('a confirm', message)
+      if (message.sequence < this.#confirmed || message.sequence >= this.#next) {
+        throw new LinkFault(`a confirm must be of ${this.#confirmed} to ${this.#next - 1}, was of ${message.sequence}`)
+      }
+      this.#confirmed = message.sequence
+      this.#sent.confirmed(message.sequence)
+      onConfirmed(message)
+      this.#wakening.wake()
+    }
+  }
+
+  async #send(): Promise<void> {
+    const { link, store, epoch, committed, clock } = this.#options
+    let told = { committed: 0, at: clock() }
+    const say = (entries: readonly StoredEntry[]): void => {
+      told = { committed: committed(), at: clock() }
+      link.send(epoch, { kind: 'entries', committed: told.committed, entries })
+    }
+    while (!this.#ended) {
+      if (this.#sent.hasRoom() && this.#next <= store.lastSequence()) {
+        const entries = store.readLog(this.#next, BATCH_ENTRIES)
+        this.#next += entries.length
+        this.#sent.sent(entries)
+        say(entries)
+        await link.drained()
+        continue
+      }
+      const untold = committed() > told.committed
+      const dueIn = told.at + COMMITTED_EVERY - clock()
+      if (untold && dueIn <= 0) say([])
+      else await this.#wakening.wait(untold ? dueIn : undefined)
+    }
+  }
+}
+
+/** Bytes of the entries that were sent and not confirmed, in the batches in which they were sent. */
+class SentBytes {
+  readonly #capacity: number
+  readonly #batches: { readonly last: number; readonly bytes: number }[] = []
+  #bytes = 0
+
+  constructor(capacity: number) {
+    this.#capacity = capacity
+  }
+
+  hasRoom(): boolean {
+    return this.#bytes < this.#capacity
+  }
+
+  sent(entries: readonly StoredEntry[]): void {
+    const bytes = entries.reduce((sum, { record, content }) => sum + record.length + (content?.length ?? 0), 0)
+    this.#batches.push({ last: entries.at(-1)!.sequence, bytes })
+    this.#bytes += bytes
+  }
+
+  confirmed(sequence: number): void {
+    while (this.#batches.length > 0 && this.#batches[0]!.last <= sequence) this.#bytes -= this.#batches.shift()!.bytes
+  }
+}
