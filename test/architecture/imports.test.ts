@@ -28,6 +28,9 @@ const MAY_IMPORT: Record<string, Allowed> = {
       'mta-agent/delivery',
       'mta-agent/domain',
       'mta-agent/queue',
+      'mta-agent/replication',
+      'mta-agent/replication/coordinator',
+      'mta-agent/replication/member',
       'mta-agent/shaping',
       'mta-agent/submission',
     ],
@@ -47,6 +50,17 @@ const MAY_IMPORT: Record<string, Allowed> = {
   },
   'mta-agent/replication/log-link': { folders: ['mta-agent/queue', 'mta-agent/replication'], packages: ['node:*', 'zod'] },
   'mta-agent/replication/simulation': { folders: ['mta-agent/replication'], packages: ['main.ts: node:*'] },
+  'mta-agent/replication/member': {
+    folders: [
+      'mta-agent/contract',
+      'mta-agent/domain',
+      'mta-agent/queue',
+      'mta-agent/replication',
+      'mta-agent/replication/coordinator',
+      'mta-agent/replication/log-link',
+    ],
+    packages: ['node:*'],
+  },
   'mta-agent/submission': { folders: ['crds', 'mta-agent/domain', 'mta-agent/queue'], packages: ['node:*', 'smtp-server'] },
   'mta-agent/bounces': { folders: ['crds', 'mta-agent/domain'], packages: [] },
   'mta-agent/delivery': {
