@@ -9,9 +9,9 @@ import { ConfigFault } from './config.ts'
 import type { QueueReport } from './contract/admin-api.ts'
 import { openCredentials, type Credentials } from './credentials.ts'
 import { DamagedMail } from './damaged-mail.ts'
-import type { Scheduler } from './delivery/ports.ts'
+import type { Permission, Scheduler, SchedulerOptions } from './delivery/ports.ts'
 import { openScheduler } from './delivery/scheduler.ts'
-import { healthOf, judgeAccepting, type Activity } from './health.ts'
+import { healthOf, judgeReady, type Activity } from './health.ts'
 import { announce, setLevel, type AgentLog } from './log.ts'
 import { openMetrics } from './metrics.ts'
 import type { LogQueueStore } from './queue/log-queue.ts'
@@ -19,9 +19,12 @@ import { openLmdbQueueStore } from './queue/lmdb-queue-store.ts'
 import type { QueueStore } from './queue/queue-store.ts'
 import { presentAddresses } from './addresses.ts'
 import { runReporting, type Report, type ReportFacts } from './report.ts'
+import type { ApiAccess } from './replication/coordinator/messages.ts'
+import { RoleDelivery } from './role-delivery.ts'
 import { RoomWatch } from './room-watch.ts'
 import { runScrubbing } from './scrubbing.ts'
-import { planSettings, type Host, type Settings } from './settings.ts'
+import type { Shard, ShardOptions } from './shard.ts'
+import { NO_RECORD, planSettings, type Host, type Settings } from './settings.ts'
 import { openSubmission, type Submission } from './submission/listener.ts'
 
 /**
@@ -32,6 +35,8 @@ import { openSubmission, type Submission } from './submission/listener.ts'
 export type AgentPorts = {
   readonly source: DocumentSource
   readonly host: Host
+  /** How an instance of a shard finds the API server; undefined outside a cluster. */
+  readonly api?: ApiAccess
   readonly log: AgentLog
   readonly version: string
   readonly graceMillis: number
@@ -72,6 +77,7 @@ class RunningAgent {
   /** One writing after the other: two at once would rename each other's file away. Never rejects. */
   #keeping: Promise<void> = Promise.resolve()
   #parts: Parts | undefined
+  #shard: Shard | undefined
 
   constructor(ports: AgentPorts, settings: Settings, document: MTAInstance) {
     this.#ports = ports
@@ -114,27 +120,20 @@ class RunningAgent {
   }
 
   async #open(resources: AsyncDisposableStack): Promise<Parts> {
-    const { log, force } = this.#ports
-    const { metadata, spec } = this.#settings.instance
-    const stream = metadata.namespace === undefined ? spec.streamRef.name : `${metadata.namespace}/${spec.streamRef.name}`
-    const store = resources.use(
-      await openLmdbQueueStore({
-        directory: spec.directories.queue,
-        shard: { stream, shard: spec.shard },
-        clock: Date.now,
-        onBroken: (error: unknown) => this.#breakWith(error),
-      }),
-    )
+    const { log } = this.#ports
+    const { spec } = this.#settings.instance
+    const store = resources.use(await this.#openStore())
     const credentials = resources.use(
       await openCredentials({ directories: spec.directories, onChange: (what) => this.#noteCredentials(what) }),
     )
     const metrics = openMetrics({ totals: () => store.totals(), inFlight: () => this.#parts?.scheduler.inFlight() ?? 0, clock: Date.now })
     const damagedMail = new DamagedMail({ log, counter: metrics.damaged, onDamage: () => this.#wake.poke() })
-    const roomWatch = new RoomWatch(store, Date.now)
+    const roomWatch = new RoomWatch(spec.replication ? this.#intakeOf(store) : store, Date.now)
     const submission = resources.use(
       await openSubmission({
         settings: () => this.#settings.submission,
         store: roomWatch,
+        ...(spec.replication && { gate: () => this.#shard?.gate() ?? STARTING }),
         users: () => credentials.users(),
         certificate: () => credentials.certificate(),
         log,
@@ -143,29 +142,93 @@ class RunningAgent {
         random: randomBytes,
       }),
     )
-    const scheduler = resources.use(
-      openScheduler({
-        store,
-        settings: () => this.#settings.instance.spec,
-        log,
-        metrics: metrics.delivery,
-        clock: Date.now,
-        random: Math.random,
-        signal: force,
-        onAddresses: () => this.#wake.poke(),
-        onDamage: (queueId, damage) => damagedMail.note(queueId, damage),
-        onBroken: (error: unknown) => this.#breakWith(error),
-      }),
-    )
+    const openDelivery = (queue: QueueStore, permission?: Permission): Scheduler =>
+      this.#openDelivery({ store: queue, metrics: metrics.delivery, ...(permission && { permission }) }, damagedMail)
+    const scheduler = resources.use(spec.replication ? this.#openRoleDelivery(openDelivery) : openDelivery(store))
+    if (scheduler instanceof RoleDelivery) await this.#openShard(resources, { store, submission, delivery: scheduler })
     const admin = resources.use(
       await openAdminServer(spec.ports.admin, {
         live: () => ({ status: 'ok', reason: 'Alive', message: 'the queue is open' }),
-        ready: () => healthOf(judgeAccepting(this.#activity(store, scheduler))),
+        ready: () => healthOf(judgeReady(this.#activity(store, scheduler))),
         queue: () => queueReport(store, scheduler),
         metrics: metrics.registry,
       }),
     )
     return { store, roomWatch, credentials, submission, scheduler, damagedMail, ports: { ...submission.ports, admin: admin.port } }
+  }
+
+  /** Of an instance of a shard: what is committed is taken, and by the primary only. */
+  #intakeOf(store: LogQueueStore): Pick<QueueStore, 'append' | 'room'> {
+    return { append: (message) => this.#member().append(message), room: (size) => store.room(size) }
+  }
+
+  #openStore(): Promise<LogQueueStore> {
+    const { metadata, spec } = this.#settings.instance
+    const stream = metadata.namespace === undefined ? spec.streamRef.name : `${metadata.namespace}/${spec.streamRef.name}`
+    return openLmdbQueueStore({
+      directory: spec.directories.queue,
+      shard: { stream, shard: spec.shard },
+      clock: Date.now,
+      onBroken: (error: unknown) => this.#breakWith(error),
+      ...(spec.replication && {
+        replicated: true,
+        neededFrom: () => this.#shard?.neededFrom() ?? Infinity,
+        onSyncing: (underWay: boolean) => this.#shard?.noteSyncing(underWay),
+      }),
+    })
+  }
+
+  #openDelivery(own: Pick<SchedulerOptions, 'store' | 'metrics' | 'permission'>, damagedMail: DamagedMail): Scheduler {
+    return openScheduler({
+      ...own,
+      settings: () => this.#settings.instance.spec,
+      log: this.#ports.log,
+      clock: Date.now,
+      random: Math.random,
+      signal: this.#ports.force,
+      onAddresses: () => this.#wake.poke(),
+      onDamage: (queueId, damage) => damagedMail.note(queueId, damage),
+      onBroken: (error: unknown) => this.#breakWith(error),
+    })
+  }
+
+  #openRoleDelivery(open: (queue: QueueStore, permission: Permission) => Scheduler): RoleDelivery {
+    return new RoleDelivery({
+      open: (queue) => open(queue, this.#member().permission),
+      assigned: () => this.#settings.instance.spec.addresses.map(({ address }) => address),
+    })
+  }
+
+  /** Loaded only where there are standbys: all else runs without any of it. */
+  async #openShard(
+    resources: AsyncDisposableStack,
+    parts: Pick<ShardOptions, 'store' | 'delivery'> & Pick<Parts, 'submission'>,
+  ): Promise<void> {
+    const { host, log, api } = this.#ports
+    const { instance, submission } = this.#settings
+    if (api === undefined) throw new ConfigFault([NO_RECORD])
+    const { openShard } = await import('./shard.ts')
+    const { submission: port, submissions } = parts.submission.ports
+    this.#shard = await openShard({
+      instance,
+      ...parts,
+      interruptClients: () => parts.submission.interrupt(),
+      api,
+      listenAddress: submission.listenAddress ?? '::',
+      endpoint: {
+        address: host.podAddress ?? submission.listenAddress ?? '',
+        ports: [{ name: 'submission', port }, ...(submissions === undefined ? [] : [{ name: 'submissions', port: submissions }])],
+      },
+      log,
+      onChange: () => this.#wake.poke(),
+      onBroken: (error) => this.#breakWith(error),
+    })
+    resources.use(this.#shard)
+  }
+
+  #member(): Shard {
+    if (this.#shard === undefined) throw new Error('the shard must be open, was not')
+    return this.#shard
   }
 
   #breakWith(error: unknown): void {
@@ -176,6 +239,8 @@ class RunningAgent {
   /** A changed document. What is wrong with it is told, and the one before stays in force. */
   #take(instance: MTAInstance): void {
     const { log } = this.#ports
+    // Its annotations ask for something and change no generation.
+    this.#shard?.take(instance)
     const { generation } = instance.metadata
     // Our own reports change the object too; only another generation is another document. A file has none and is read when asked to.
     if (generation !== undefined && generation === this.#taken) return
@@ -272,6 +337,7 @@ class RunningAgent {
         refusesMail: roomWatch.refusesMail(),
         damagedMessages: damagedMail.count(),
       },
+      ...(this.#shard && { replication: this.#shard.status() }),
     }
   }
 
@@ -288,9 +354,13 @@ class RunningAgent {
       totals: store.totals(),
       receiving: this.#parts?.submission.receiving() ?? 0,
       inFlight: scheduler.inFlight(),
+      ...(this.#shard && { member: this.#shard.activity() }),
     }
   }
 }
+
+/** What clients of an instance with standbys are told until it knows its shard. */
+const STARTING = { code: 421, enhanced: '4.3.2', text: 'this instance is starting; try again' } as const
 
 /** After each mebibyte: at most ten a second are read, and 20 GB take half an hour. */
 const SCRUB_REST_MILLIS = 100

@@ -12,6 +12,17 @@ export type Activity = {
   readonly receiving: number
   /** Deliveries being attempted or recorded. */
   readonly inFlight: number
+  /** Of an instance of a shard with standbys. */
+  readonly member?: { readonly gate: 'open' | NotOpen; readonly isFollowing: boolean }
+}
+
+/** Why an instance of a shard takes no mail in. */
+export type NotOpen = 'Standby' | 'HandingOver' | 'NoStandbyInSync'
+
+const NOT_OPEN: Readonly<Record<NotOpen, string>> = {
+  Standby: 'another instance of the shard accepts and delivers; this one keeps a copy',
+  HandingOver: 'the instance is handing over to its standby',
+  NoStandbyInSync: 'no standby is in sync, and mail is to be on two disks: clients are told 452 and keep their mail',
 }
 
 export type Judgement = { readonly status: 'True' | 'False'; readonly reason: string; readonly message: string }
@@ -19,10 +30,18 @@ export type Judgement = { readonly status: 'True' | 'False'; readonly reason: st
 /** Whether mail is accepted. The Service sends clients here only while it is: a draining instance would answer them 421. */
 export function judgeAccepting(now: Activity): Judgement {
   if (now.stopping) return no('Stopping', 'the process is stopping')
+  if (now.member !== undefined && now.member.gate !== 'open') return no(now.member.gate, NOT_OPEN[now.member.gate])
   if (now.mode === 'Hold') return no('Held', 'mode is Hold: no mail is accepted')
   if (now.mode === 'Drain') return no('Draining', 'mode is Drain: no mail is accepted')
   if (now.room === 'full') return no('QueueFull', 'the queue volume is full: clients are told 452 and keep their mail')
   return { status: 'True', reason: 'Accepting', message: 'mail is accepted' }
+}
+
+/** Whether the instance does its part: a primary accepts, a standby follows. */
+export function judgeReady(now: Activity): Judgement {
+  if (now.stopping || now.member?.gate !== 'Standby') return judgeAccepting(now)
+  if (now.member.isFollowing) return { status: 'True', reason: 'Following', message: 'the instance follows the primary of its shard' }
+  return no('NotFollowing', 'the instance has no primary to follow')
 }
 
 /** Only when nothing is left that could still be sent, and nothing can come any more: the volume may be deleted on this word. */

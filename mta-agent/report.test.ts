@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { judgeReady } from './health.ts'
 import { planReport, runReporting, type Report, type ReportFacts, type Written } from './report.ts'
 
 const NOW = Date.parse('2026-11-24T12:00:00Z')
@@ -64,6 +65,32 @@ test('the first report says everything', () => {
       condition('StorageAvailable', 'True', 'Room', 'the queue volume has room'),
     ],
   })
+})
+
+const standby = { member: { gate: 'Standby', isFollowing: true } } as const
+
+test.each([
+  ['Accepting', 'False Standby: another instance of the shard accepts and delivers; this one keeps a copy'],
+  ['Delivering', 'False Standby: another instance of the shard delivers; this one keeps a copy'],
+  ['Drained', 'True QueueEmpty: nothing is queued and nothing is accepted'],
+])('a standby that drains says of %s what is so', (type, said) => {
+  expect(conditionOf({ activity: { ...standby, mode: 'Drain' } }, type)).toBe(said)
+})
+
+test('a standby is ready while it follows', () => {
+  const ready = (isFollowing: boolean) => judgeReady(facts({ activity: { member: { gate: 'Standby', isFollowing } } }).activity).reason
+  expect([ready(true), ready(false), judgeReady(facts().activity).reason]).toEqual(['Following', 'NotFollowing', 'Accepting'])
+})
+
+test('another role is told at once, a longer log within ten seconds', () => {
+  const replication = { copyId: 'c', incarnation: 'i', role: 'Standby', epoch: 3, lastSequence: 10 } as const
+  const before = written({ replication })
+  expect(planReport(before, facts({ replication: { ...replication, role: 'Primary' } }), NOW + 1).kind).toBe('write')
+  expect(planReport(before, facts({ replication: { ...replication, lastSequence: 11 } }), NOW + 1)).toEqual({
+    kind: 'wait',
+    until: NOW + 10_000,
+  })
+  expect(planReport(before, facts({ replication }), NOW + 1)).toEqual({ kind: 'nothing' })
 })
 
 describe('conditions', () => {

@@ -1,6 +1,7 @@
 import { formatTime, mergeConditions, type ConditionInput } from '#crds/conditions.ts'
 import type { Condition } from '#crds/meta.ts'
 import type { AgentStatus } from '#crds/mta-instance.ts'
+import type { ReplicationStatus } from '#crds/replication.ts'
 import { judgeAccepting, judgeDrained, type Activity, type Judgement } from './health.ts'
 
 /**
@@ -34,6 +35,8 @@ export type ReportFacts = {
     readonly refusesMail: boolean
     readonly damagedMessages: number
   }
+  /** Of an instance of a shard with standbys. */
+  readonly replication?: ReplicationStatus
 }
 
 export type ReportPlan =
@@ -61,6 +64,7 @@ function buildReport(before: readonly Condition[] | undefined, facts: ReportFact
       queue: { messages, recipients, deferred },
       ...(oldestAcceptedAt === undefined ? {} : { oldestTime: formatTime(oldestAcceptedAt) }),
       version: facts.version,
+      ...(facts.replication && { replication: facts.replication }),
     },
     conditions: mergeConditions(before, judgeConditions(facts), facts.generation, now),
   }
@@ -81,6 +85,8 @@ function judgeConditions(facts: ReportFacts): ConditionInput[] {
 
 function judgeDelivering({ activity, wantedAddresses, presentAddresses, unbindable }: ReportFacts): Judgement {
   if (activity.stopping) return { status: 'False', reason: 'Stopping', message: 'the process is stopping' }
+  if (activity.member?.gate === 'Standby')
+    return { status: 'False', reason: 'Standby', message: 'another instance of the shard delivers; this one keeps a copy' }
   if (activity.mode === 'Hold') return { status: 'False', reason: 'Held', message: 'mode is Hold: nothing is delivered' }
   const usable = presentAddresses.filter((address) => !unbindable.some((one) => one.address === address))
   if (wantedAddresses.length > 0 && usable.length === 0) {
@@ -125,8 +131,9 @@ const mebibytes = (bytes: number): number => Math.floor(bytes / 1_048_576)
 
 /** Everything but numbers, times and messages. */
 function meaningOf({ agent, conditions }: Report): string {
-  const { queue: _queue, oldestTime: _oldest, ...meaning } = agent
-  return JSON.stringify([meaning, conditions.map(({ type, status, reason }) => [type, status, reason])])
+  const { queue: _queue, oldestTime: _oldest, replication, ...meaning } = agent
+  const { lastSequence: _last, lagEntries: _lag, acceptedAlone: _alone, setAside: _aside, ...role } = replication ?? {}
+  return JSON.stringify([meaning, role, conditions.map(({ type, status, reason }) => [type, status, reason])])
 }
 
 export type ReportingPorts = {

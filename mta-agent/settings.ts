@@ -23,18 +23,10 @@ export type Settings = {
 /** Throws ConfigFault. */
 export function planSettings(instance: MTAInstance, host: Host, running?: Settings): Settings {
   const { spec } = instance
-  const faults: string[] = []
-  const allowedNetworks = parseAllowed(spec, faults)
-  if (spec.listenAddress !== undefined && isIP(spec.listenAddress) === 0) {
-    faults.push(`spec.listenAddress: must be an IP address, was ${JSON.stringify(spec.listenAddress)}`)
-  }
-  spec.addresses.forEach(({ address }, index) => {
-    if (isIP(address) === 0) faults.push(`spec.addresses[${index}].address: must be an IP address, was ${JSON.stringify(address)}`)
-  })
-  if (faults.length > 0) throw new ConfigFault(faults)
+  const allowedNetworks = parseSpec(instance)
   const fixed = running?.instance.spec ?? spec
   const restartNeeded = running === undefined ? [] : findFixedChanges(running.instance.spec, spec)
-  const { listenAddress: _, ...changeable } = spec
+  const { listenAddress: _address, replication: _replication, ...changeable } = spec
   const effective: MTAInstanceSpec = {
     ...changeable,
     ...(fixed.listenAddress === undefined ? {} : { listenAddress: fixed.listenAddress }),
@@ -42,6 +34,7 @@ export function planSettings(instance: MTAInstance, host: Host, running?: Settin
     directories: fixed.directories,
     streamRef: fixed.streamRef,
     shard: fixed.shard,
+    ...(fixed.replication && { replication: { ...fixed.replication, peers: spec.replication?.peers ?? [] } }),
   }
   const { mode, submission } = spec
   return {
@@ -60,6 +53,23 @@ export function planSettings(instance: MTAInstance, host: Host, running?: Settin
     restartNeeded,
   }
 }
+
+/** What the schema cannot say. Throws ConfigFault. */
+function parseSpec({ metadata, spec }: MTAInstance): Networks {
+  const faults: string[] = []
+  const allowedNetworks = parseAllowed(spec, faults)
+  if (spec.listenAddress !== undefined && isIP(spec.listenAddress) === 0) {
+    faults.push(`spec.listenAddress: must be an IP address, was ${JSON.stringify(spec.listenAddress)}`)
+  }
+  spec.addresses.forEach(({ address }, index) => {
+    if (isIP(address) === 0) faults.push(`spec.addresses[${index}].address: must be an IP address, was ${JSON.stringify(address)}`)
+  })
+  if (spec.replication !== undefined && metadata.namespace === undefined) faults.push(NO_RECORD)
+  if (faults.length > 0) throw new ConfigFault(faults)
+  return allowedNetworks
+}
+
+export const NO_RECORD = 'spec.replication: must come from an API server, which keeps the record of the shard, was from a file'
 
 function parseAllowed(spec: MTAInstanceSpec, faults: string[]): Networks {
   return (spec.submission.allowedNetworks ?? []).flatMap((text, index) => {
@@ -84,6 +94,8 @@ const FIXED: readonly (readonly [string, (spec: MTAInstanceSpec) => unknown])[] 
   ['spec.directories', (spec) => spec.directories],
   ['spec.streamRef', (spec) => spec.streamRef],
   ['spec.shard', (spec) => spec.shard],
+  // Peers come and go while it runs.
+  ['spec.replication', ({ replication }) => replication && { ...replication, peers: [] }],
 ]
 
 function findFixedChanges(before: MTAInstanceSpec, after: MTAInstanceSpec): string[] {

@@ -1,0 +1,169 @@
+import { afterEach, expect, test, vi } from 'vitest'
+import { ANNOTATIONS } from '#crds/group.ts'
+import { type Accepted, runLoad } from '#test/internet/load.ts'
+import { openProvider, type Provider } from '#test/internet/provider.ts'
+import { openShardOfAgents, type ShardAgent, type ShardOfAgents } from '#test/cluster/shard-of-agents.ts'
+import { waitFor } from '#test/support/wait.ts'
+
+/** Two agents of a shard as processes, with real TLS between them and a real API server: what is lost and what is late when one goes. */
+
+vi.setConfig({ testTimeout: 180_000 })
+
+let shown: readonly ShardAgent[] = []
+afterEach(({ task }) => {
+  if (task.result?.state !== 'fail') return
+  for (const { name, lines } of shown)
+    console.error(
+      name,
+      lines
+        .slice(-40)
+        .map((line) => JSON.stringify(line))
+        .join('\n'),
+    )
+})
+
+async function openPair(provider: Provider): Promise<ShardOfAgents> {
+  const shard = await openShardOfAgents({ nextHop: provider, timing: 'Default', durability: 'Available' })
+  const [a, b] = shard.agents
+  shown = shard.agents
+  a.start()
+  await shard.createRecord(a)
+  await leads(a)
+  b.start()
+  await inSync(a, 2)
+  return shard
+}
+
+const leads = (agent: ShardAgent) =>
+  waitFor(`${agent.name} as primary`, async () => ((await agent.status())?.role === 'Primary' ? true : undefined), { everyMillis: 100 })
+
+const inSync = (primary: ShardAgent, count: number) =>
+  waitFor(`${count} in sync`, async () => {
+    const status = await primary.status()
+    return status?.role === 'Primary' && status.inSync?.length === count
+  })
+
+/** Hands in as fast as it goes until it is told to stop, or `count`. */
+function submit(agent: ShardAgent, run: string, more: { readonly count?: number; readonly stop?: AbortSignal }) {
+  const accepted: Accepted[] = []
+  const running = runLoad(
+    {
+      server: { host: '127.0.0.1', port: agent.port, tls: 'none' },
+      mix: {
+        run,
+        sender: 'load@senders.example',
+        domains: ['plain.example'],
+        recipientsPerMessage: 1,
+        sizes: [{ bytes: 4_000, weight: 1 }],
+      },
+      connections: 8,
+      ...(more.count === undefined ? {} : { count: more.count }),
+      backOffMillis: { first: 100, most: 1_000 },
+      onAccepted: (one) => accepted.push(one),
+    },
+    more.stop ?? new AbortController().signal,
+  )
+  return { accepted, running }
+}
+
+const arrived = (provider: Provider) => provider.arrivals().filter(({ outcome }) => outcome === 'arrived')
+
+async function allArrived(provider: Provider, accepted: readonly Accepted[]): Promise<void> {
+  await waitFor('all mail that was accepted', () => {
+    const ids = new Set(arrived(provider).map(({ messageId }) => messageId))
+    return accepted.every(({ messageId }) => ids.has(messageId))
+  })
+}
+
+test('a primary that is killed loses nothing that it acknowledged, and its standby is primary within ten seconds', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using shard = await openPair(provider)
+  const [a, b] = shard.agents
+  // Nothing leaves the first one, so that all of it is the standby's to deliver.
+  await provider.behave({
+    rules: [{ at: 'rcpt', match: { sourceAddress: a.sourceAddress }, action: { do: 'reply', reply: '451 4.2.1 later' } }],
+  })
+  const stop = new AbortController()
+  const load = submit(a, 'first', { stop: stop.signal })
+  await waitFor('some mail', () => load.accepted.length > 300, { everyMillis: 10 })
+  const killedAt = performance.now()
+  a.kill('SIGKILL')
+  stop.abort()
+  const { accepted } = await load.running
+  expect(accepted.length).toBeGreaterThan(300)
+  await leads(b)
+  const took = performance.now() - killedAt
+  await allArrived(provider, accepted)
+  expect(new Set(arrived(provider).map(({ sourceAddress }) => sourceAddress))).toEqual(new Set([b.sourceAddress]))
+  expect(await shard.endpoint()).toBe('192.0.2.2')
+  expect((await b.status())?.lastFailover).toMatchObject({ reason: 'PrimaryLost' })
+  expect(took).toBeLessThan(10_000)
+})
+
+test('a primary that is stopped is replaced; when it wakes it sends nothing, follows, and is in sync again', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using shard = await openPair(provider)
+  const [a, b] = shard.agents
+  const first = await submit(a, 'first', { count: 200 }).running
+  const stop = new AbortController()
+  const load = submit(a, 'second', { stop: stop.signal })
+  await waitFor('some mail', () => load.accepted.length > 50, { everyMillis: 10 })
+  a.kill('SIGSTOP')
+  const stoppedAt = performance.now()
+  await leads(b)
+  const took = performance.now() - stoppedAt
+  const third = await submit(b, 'third', { count: 100 }).running
+  await allArrived(provider, [...first.accepted, ...load.accepted, ...third.accepted])
+  provider.clearArrivals()
+  a.kill('SIGCONT')
+  stop.abort()
+  await load.running
+  await waitFor('the old primary as standby', async () => (await a.status())?.role === 'Standby')
+  await inSync(b, 2)
+  const fourth = await submit(b, 'fourth', { count: 50 }).running
+  await allArrived(provider, fourth.accepted)
+  expect(arrived(provider).filter(({ sourceAddress }) => sourceAddress === a.sourceAddress)).toEqual([])
+  expect(took).toBeLessThan(13_000)
+})
+
+test('a switchover that is asked for takes two seconds at most, loses nothing and sends nothing twice', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using shard = await openPair(provider)
+  const [a, b] = shard.agents
+  const stop = new AbortController()
+  const load = submit(a, 'first', { stop: stop.signal })
+  await waitFor('some mail', () => load.accepted.length > 100, { everyMillis: 10 })
+  const { epoch } = (await a.status())!
+  await a.ask({ [ANNOTATIONS.switchover]: String(epoch) })
+  await leads(b)
+  stop.abort()
+  const { accepted } = await load.running
+  const second = await submit(b, 'second', { count: 50 }).running
+  await allArrived(provider, [...accepted, ...second.accepted])
+  expect(arrived(provider).length - new Set(arrived(provider).map(({ messageId }) => messageId)).size).toBe(0)
+  const status = (await b.status())!
+  expect(status).toMatchObject({ epoch: epoch + 1, lastFailover: { reason: 'Switchover' } })
+  expect(status.lastFailover!.durationMillis).toBeLessThan(2_000)
+  await inSync(b, 2)
+})
+
+test('an API server that is away stops no mail; a killed primary comes back as standby and takes what it lacks', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using shard = await openPair(provider)
+  const [a, b] = shard.agents
+  await shard.server.stop()
+  await new Promise((resolve) => setTimeout(resolve, 8_000))
+  const first = await submit(a, 'first', { count: 100 }).running
+  await allArrived(provider, first.accepted)
+  await shard.server.start()
+  a.kill('SIGKILL')
+  await leads(b)
+  const second = await submit(b, 'second', { count: 100 }).running
+  a.start()
+  await inSync(b, 2)
+  b.kill('SIGKILL')
+  await leads(a)
+  const third = await submit(a, 'third', { count: 10 }).running
+  await allArrived(provider, [...first.accepted, ...second.accepted, ...third.accepted])
+  expect((await a.status())!.inSync).toEqual([a.name])
+})

@@ -1,0 +1,214 @@
+import { randomBytes } from 'node:crypto'
+import type { MTAInstance, MTAInstanceSpec } from '#crds/mta-instance.ts'
+import type { ReplicationStatus } from '#crds/replication.ts'
+import type { Permission } from './delivery/ports.ts'
+import type { SmtpReply } from './domain/smtp-reply.ts'
+import type { Activity } from './health.ts'
+import type { LogQueueStore } from './queue/log-queue.ts'
+import type { QueueStore } from './queue/queue-store.ts'
+import type { ApiAccess, CoordinatorSettings, Endpoint, PeerAddress, ToCoordinator } from './replication/coordinator/messages.ts'
+import { type CoordinatorThread, openCoordinator } from './replication/coordinator/open-coordinator.ts'
+import { type Gate, type Member, type MemberLog, openMember } from './replication/member/member.ts'
+import { monotonicMillis } from './replication/monotonic-clock.ts'
+import { openPeerTls } from './replication/peer-tls.ts'
+import { buildReplicationStatus } from './replication-status.ts'
+import type { RoleDelivery } from './role-delivery.ts'
+import { NO_REQUESTS, planRequests, type Requests } from './shard-requests.ts'
+
+/**
+ * The instance as one of its shard (hot standby): the coordinator's thread, the member that does what it says, and the annotations that ask
+ * for something. Loaded only where the document has `spec.replication`. What must never happen: mail taken in or delivered without the
+ * coordinator's word.
+ */
+
+export type ShardOptions = {
+  readonly instance: MTAInstance
+  readonly store: LogQueueStore
+  readonly delivery: RoleDelivery
+  /** End all sessions of clients. */
+  readonly interruptClients: () => void
+  readonly api: ApiAccess
+  readonly listenAddress: string
+  readonly endpoint: Endpoint
+  readonly log: MemberLog
+  readonly onChange: () => void
+  readonly onBroken: (error: unknown) => void
+}
+
+export type Shard = AsyncDisposable & {
+  /** For submission: resolves when the message is committed. */
+  append: QueueStore['append']
+  /** For submission: what clients are told while no mail is taken in. */
+  gate(): 'open' | SmtpReply
+  activity(): NonNullable<Activity['member']>
+  status(): ReplicationStatus
+  /** A changed document, or only other annotations. */
+  take(instance: MTAInstance): void
+  readonly permission: Permission
+  /** For the store: the lowest sequence that a follower still needs. */
+  neededFrom(): number
+  /** For the store: a write to the disk begins, or has returned. */
+  noteSyncing(underWay: boolean): void
+}
+
+export async function openShard(options: ShardOptions): Promise<Shard> {
+  await using opening = new AsyncDisposableStack()
+  const shard = opening.use(new OpenShard(options))
+  await shard.open()
+  opening.move()
+  return shard
+}
+
+const REPLIES: Readonly<Record<Exclude<Gate, 'open'>, SmtpReply>> = {
+  Standby: { code: 421, enhanced: '4.3.2', text: 'this instance is a standby; try again' },
+  HandingOver: { code: 421, enhanced: '4.3.2', text: 'this instance is handing over; try again' },
+  NoStandbyInSync: { code: 452, enhanced: '4.3.0', text: 'no standby is in sync; try later' },
+}
+
+class OpenShard implements Shard {
+  readonly #options: ShardOptions
+  /** Of this process: a restarted one is another. */
+  readonly #incarnation = randomBytes(16).toString('hex')
+  readonly #resources = new AsyncDisposableStack()
+  #member: Member | undefined
+  #thread: CoordinatorThread | undefined
+  #asked: Requests = NO_REQUESTS
+  #instance: MTAInstance
+  readonly permission: Permission = {
+    mayStart: () => this.#thread?.cell.mayStart(monotonicMillis()) ?? false,
+    mayAct: () => this.#thread?.cell.mayAct(monotonicMillis()) ?? false,
+  }
+
+  constructor(options: ShardOptions) {
+    this.#options = options
+    this.#instance = options.instance
+  }
+
+  async open(): Promise<void> {
+    const { store, delivery, interruptClients, listenAddress, log, onChange, onBroken } = this.#options
+    const { metadata, spec } = this.#instance
+    const replication = requireReplication(spec)
+    const scope = { stream: spec.streamRef.name, namespace: metadata.namespace ?? '' }
+    const tls = this.#resources.use(openPeerTls({ directory: replication.directory, scope, wall: Date.now }))
+    const member = await openMember({
+      store,
+      tls,
+      listen: { address: listenAddress, port: replication.logPort },
+      post: (message) => this.#post(message),
+      deeds: {
+        startDelivery: (queue) => delivery.start(queue),
+        stopDelivery: () => delivery.cut(),
+        inFlight: () => delivery.inFlight(),
+        interruptClients,
+        // Addresses that stay on their node (IPPool attachment Existing) do not move with the role.
+        removeAddresses: () => Promise.resolve(),
+      },
+      log,
+      onChange: () => {
+        this.#ask()
+        onChange()
+      },
+      onBroken,
+      clock: monotonicMillis,
+    })
+    this.#member = this.#resources.use(member)
+    this.#thread = this.#resources.use(
+      openCoordinator({ settings: this.#settings(replication), onMessage: (message) => member.take(message), onBroken }),
+    )
+  }
+
+  #settings(replication: FixedReplication): Omit<CoordinatorSettings, 'cell'> {
+    const { store, api, endpoint, listenAddress } = this.#options
+    const { metadata, spec } = this.#instance
+    const { copyId, seen } = store.identity()
+    return {
+      namespace: metadata.namespace ?? '',
+      stream: spec.streamRef.name,
+      self: { instance: metadata.name, incarnation: this.#incarnation, copy: copyId },
+      timing: replication.timing,
+      durability: replication.durability,
+      disk: { seen, complete: store.isComplete(), quickClaimAt: store.quickClaimAt() },
+      recordName: replication.recordName,
+      endpointSliceName: replication.endpointSliceName,
+      endpoint,
+      peers: replication.peers,
+      listen: { address: listenAddress, port: replication.beaconPort },
+      certificateDirectory: replication.directory,
+      api,
+    }
+  }
+
+  append: QueueStore['append'] = async (message) => await this.#opened().append(message)
+
+  gate(): 'open' | SmtpReply {
+    const gate = this.#opened().gate()
+    return gate === 'open' ? gate : REPLIES[gate]
+  }
+
+  activity(): NonNullable<Activity['member']> {
+    const member = this.#opened()
+    return { gate: member.gate(), isFollowing: member.report().facts?.following !== undefined }
+  }
+
+  status(): ReplicationStatus {
+    const { copyId, seen } = this.#options.store.identity()
+    const { switchover, promotion } = this.#asked
+    const report = this.#opened().report()
+    return buildReplicationStatus({ copyId, incarnation: this.#incarnation, seen, report, asked: { switchover, promotion } })
+  }
+
+  neededFrom(): number {
+    return this.#member?.neededFrom() ?? Infinity
+  }
+
+  noteSyncing(underWay: boolean): void {
+    this.#thread?.cell.syncing(underWay ? monotonicMillis() : undefined)
+  }
+
+  take(instance: MTAInstance): void {
+    const before = JSON.stringify(peersOf(this.#instance.spec))
+    this.#instance = instance
+    const peers = peersOf(instance.spec)
+    if (JSON.stringify(peers) !== before) this.#post({ kind: 'peers', peers })
+    this.#ask()
+  }
+
+  /** A switchover waits until the epoch that it names is led here. */
+  #ask(): void {
+    const facts = this.#member?.report().facts
+    const leads = facts?.role === 'Primary' ? facts.epoch : undefined
+    const { asked, switchover, force } = planRequests(this.#asked, this.#instance.metadata.annotations, leads)
+    this.#asked = asked
+    if (switchover !== undefined) this.#post({ kind: 'switchover', epoch: switchover })
+    if (force !== undefined) this.#post({ kind: 'force', ...force })
+  }
+
+  #post(message: ToCoordinator): void {
+    this.#thread?.post(message)
+  }
+
+  #opened(): Member {
+    if (this.#member === undefined) throw new Error('the shard must be open, was not')
+    return this.#member
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources.disposeAsync()
+  }
+}
+
+type FixedReplication = NonNullable<MTAInstanceSpec['replication']> & {
+  readonly directory: string
+  readonly logPort: number
+  readonly beaconPort: number
+}
+
+/** The document's rules say that they come together. */
+function requireReplication({ replication, ports, directories }: MTAInstanceSpec): FixedReplication {
+  const directory = directories.replication
+  if (replication === undefined || directory === undefined || ports.log === undefined || ports.beacon === undefined)
+    throw new Error('spec.replication must come with ports.log, ports.beacon and directories.replication, did not')
+  return { ...replication, directory, logPort: ports.log, beaconPort: ports.beacon }
+}
+
+const peersOf = (spec: MTAInstanceSpec): readonly PeerAddress[] => spec.replication?.peers ?? []

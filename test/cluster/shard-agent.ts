@@ -1,0 +1,37 @@
+import { pino } from 'pino'
+import { runAgent } from '#agent/agent.ts'
+import { openInstanceClient } from '#agent/instance-client.ts'
+import { openKubeconfig } from '#kube/config.ts'
+
+/**
+ * An agent outside a Pod with a real API server: `node test/cluster/shard-agent.ts KUBECONFIG NAMESPACE NAME POD_ADDRESS QUEUE`. Its log is on
+ * standard output. For tests that kill and stop processes.
+ */
+
+const [kubeconfig, namespace, name, podAddress, queueDirectory] = process.argv.slice(2)
+if (!kubeconfig || !namespace || !name || !podAddress || !queueDirectory)
+  throw new Error('must be called with KUBECONFIG NAMESPACE NAME POD_ADDRESS QUEUE')
+
+const log = pino({ level: 'info' })
+const [stop, force] = [new AbortController(), new AbortController()]
+process.on('SIGTERM', () => stop.abort())
+const source = openInstanceClient(
+  await openKubeconfig(kubeconfig),
+  { kind: 'cluster', namespace, name, uid: undefined, queueDirectory },
+  log,
+)
+await runAgent({
+  source,
+  host: { hostName: name, podAddress, place: 'pod' },
+  api: { kind: 'kubeconfig', path: kubeconfig },
+  log,
+  version: '0.1.0',
+  graceMillis: 5_000,
+  stop: stop.signal,
+  force: force.signal,
+  onBroken: (error) => {
+    log.fatal({ error: String(error) }, 'cannot go on')
+    process.exit(1)
+  },
+})
+process.exit(0)
