@@ -48,7 +48,10 @@ const MAY_IMPORT: Record<string, Allowed> = {
     folders: ['crds', 'kube', 'mta-agent/contract', 'mta-agent/replication', 'mta-agent/replication/log-link'],
     packages: ['node:*', 'zod'],
   },
-  'mta-agent/replication/log-link': { folders: ['mta-agent/queue', 'mta-agent/replication'], packages: ['node:*', 'zod'] },
+  'mta-agent/replication/log-link': {
+    folders: ['mta-agent/domain', 'mta-agent/queue', 'mta-agent/replication'],
+    packages: ['node:*', 'zod'],
+  },
   'mta-agent/replication/simulation': { folders: ['mta-agent/replication'], packages: ['main.ts: node:*'] },
   'mta-agent/replication/member': {
     folders: [

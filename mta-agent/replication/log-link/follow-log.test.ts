@@ -33,29 +33,41 @@ type Session = {
 }
 
 /** `wire`: what lies between the two. */
-function connect({ primary, standby }: Pair, wire: readonly [Duplex, Duplex] = duplexPair()): Session {
+function connect({ primary, standby }: Pair, wire: readonly [Duplex, Duplex] = duplexPair(), forcedEpoch = 0): Session {
   let confirmed = 0
   const joined: unknown[] = []
   const [near, far] = [new Link(wire[0]), new Link(wire[1])]
   const sender = new LogSender({
     link: near,
     store: primary,
-    epoch: EPOCH,
-    forcedEpoch: 0,
+    epoch: primary.identity().seen,
+    forcedEpoch,
     committed: () => confirmed,
     onConfirmed: ({ sequence }) => (confirmed = sequence),
     clock: () => performance.now(),
   })
-  const sending = near.expect('hello', EPOCH).then((hello) => sender.run(hello))
+  const sending = near.expect('hello', primary.identity().seen).then((hello) => sender.run(hello))
   const receiving = runReceiver({
     link: far,
     store: standby,
-    epoch: EPOCH,
+    epoch: primary.identity().seen,
     token: 'token',
     onJoined: (how) => joined.push(how),
+    onCompleted: () => joined.push('completed'),
   })
   return { receiving, ended: Promise.allSettled([sending, receiving]), confirmed: () => confirmed, sender, joined }
 }
+
+const senderOf = (store: LogQueueStore, connection: Duplex): LogSender =>
+  new LogSender({
+    link: new Link(connection),
+    store,
+    epoch: EPOCH,
+    forcedEpoch: 0,
+    committed: () => 0,
+    onConfirmed: () => undefined,
+    clock: () => performance.now(),
+  })
 
 /** All that a log says, and what came of it. */
 function look(queue: LogQueueStore) {
@@ -168,6 +180,7 @@ test('a standby that does not read costs a window, not the memory; when it reads
       firstSequence: () => pair.primary.firstSequence(),
       epochTable: () => pair.primary.epochTable(),
       readLog: (from, limit) => pair.primary.readLog(from, limit).map((entry) => (read++, entry)),
+      openCopySource: () => pair.primary.openCopySource(),
     },
     epoch: EPOCH,
     forcedEpoch: 0,
@@ -193,39 +206,29 @@ test('a confirmation of what was never sent ends the link', async () => {
   await using pair = await openPair()
   await appendMany(pair.primary, 2)
   const [near, far] = duplexPair()
-  const sender = new LogSender({
-    link: new Link(near),
-    store: pair.primary,
-    epoch: EPOCH,
-    forcedEpoch: 0,
-    committed: () => 0,
-    onConfirmed: () => undefined,
-    clock: () => performance.now(),
-  })
+  const sender = senderOf(pair.primary, near)
   new Link(far).send(EPOCH, { kind: 'confirm', sequence: 3, complete: true })
   await expect(sender.run(HELLO)).rejects.toThrow(/^a confirm must be of 0 to [02], was of 3$/)
 })
 
-test('a standby that cannot be brought up is told why', async () => {
+test('a standby of another version is told so', async () => {
   await using pair = await openPair()
-  await pair.standby.beginEpoch(EPOCH)
-  await appendMany(pair.standby, 2)
-  await deliverSome(pair.standby, 0)
-  await waitFor('what is committed', () => pair.standby.cutsTo() === 2)
-  const session = connect(pair)
-  const text = 'NotFromHere: the logs must part at 2, where the standby can still cut, or later, parted at 0'
-  expect(await session.ended).toMatchObject([
-    { reason: { message: `refused the standby: ${text}` } },
-    { reason: { message: `refused by the primary: ${text}` } },
+  const [near, far] = duplexPair()
+  const sender = senderOf(pair.primary, near)
+  const standbyEnd = new Link(far)
+  const running = Promise.allSettled([sender.run({ ...HELLO, versions: { least: 7, most: 9 } })])
+  const said = await standbyEnd.next(EPOCH)
+  expect(said).toMatchObject({ kind: 'refused', text: 'the link must be of version 1 to 1, was of 7 to 9' })
+  expect(await running).toMatchObject([
+    { reason: { message: expect.stringMatching(/^refused the standby: NoCommonVersion: /) as unknown } },
   ])
-  expect(session.joined).toEqual([])
 })
 
 test('a primary that begins elsewhere than where the logs part is not followed', async () => {
   await using pair = await openPair()
   const [near, far] = duplexPair()
   const session = connect(pair, [duplexPair()[0], far])
-  new Link(near).send(EPOCH, { kind: 'start', version: 1, table: [], forcedEpoch: 0, from: 2 })
+  new Link(near).send(EPOCH, { kind: 'start', version: 1, table: [], forcedEpoch: 0, with: { kind: 'entries', from: 2 } })
   await expect(session.receiving).rejects.toThrow('entries must begin at 1, where the logs part, were to begin at 2')
   expect(session.joined).toEqual([])
 })

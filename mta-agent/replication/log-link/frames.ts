@@ -28,6 +28,8 @@ export function writeFrame(link: Duplex, { type, epoch, parts }: { type: number;
 
 /** Resolves when the link would take more; at once where it does. Rejects when it ends. */
 export async function drained(link: Duplex): Promise<void> {
+  // One that is closed already says nothing more.
+  if (link.destroyed) throw new LinkFault('the link must take more, was closed')
   if (!link.writableNeedDrain) return
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const closed = (): void => reject(new LinkFault('the link must take more, was closed'))

@@ -51,6 +51,10 @@ export class Link {
     return done ? undefined : value
   }
 
+  hasEnded(): boolean {
+    return this.#connection.destroyed
+  }
+
   /** Ends when what was sent is on its way. */
   end(): void {
     this.#connection.end(() => this.#connection.destroy())

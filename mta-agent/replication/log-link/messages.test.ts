@@ -1,6 +1,8 @@
 import { duplexPair, Readable, type Duplex } from 'node:stream'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { Domain } from '#agent/domain/envelope.ts'
+import { formatQueueId } from '#agent/domain/queue-id.ts'
 import { readFrames, writeFrame } from './frames.ts'
 import { Link } from './link.ts'
 import { commonVersion, encodeMessage, type Message } from './messages.ts'
@@ -15,7 +17,24 @@ const table = fc.constantFrom(
     { epoch: 3, last: 9, takenBack: 8 },
   ],
 )
+const queueId = fc
+  .tuple(fc.integer({ min: 1, max: 9_999 }), fc.integer({ min: 1, max: 9_999_999 }))
+  .map(([epoch, sequence]) => formatQueueId({ epoch, sequence }))
+const domain = fc.constantFrom('one.example' as Domain, 'xn--bcher-kva.example' as Domain)
 const message: fc.Arbitrary<Message> = fc.oneof(
+  fc.record({
+    kind: fc.constant('named' as const),
+    messages: fc.array(
+      fc.record({ queueId, record: bytes, deliveries: fc.array(fc.record({ destination: domain, row: bytes }), { maxLength: 3 }) }),
+      { maxLength: 5 },
+    ),
+  }),
+  fc.record({ kind: fc.constant('wanted' as const), queueIds: fc.array(queueId) }),
+  fc.record({
+    kind: fc.constant('contents' as const),
+    contents: fc.array(fc.record({ queueId, content: fc.option(bytes, { nil: undefined }) }), { maxLength: 5 }),
+  }),
+  fc.constant({ kind: 'copied' as const }),
   fc.record({
     kind: fc.constant('hello' as const),
     versions: fc.record({ least: whole, most: whole }),
@@ -30,7 +49,15 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     version: whole,
     table,
     forcedEpoch: whole,
-    from: whole,
+    with: fc.oneof(
+      fc.record({ kind: fc.constant('entries' as const), from: whole }),
+      fc.record({
+        kind: fc.constant('fullCopy' as const),
+        sequence: whole,
+        totals: fc.record({ messages: whole, recipients: whole, deferred: whole, contentBytes: whole }),
+        notes: fc.array(fc.tuple(fc.string(), fc.string()), { maxLength: 3 }),
+      }),
+    ),
   }),
   fc.record({ kind: fc.constant('refused' as const), because: fc.constant('UnknownToken' as const), text: fc.string() }),
   fc.record({ kind: fc.constant('confirm' as const), sequence: whole, complete: fc.boolean() }),
@@ -98,7 +125,7 @@ test('a link that ends within a frame is a fault, at any byte; between two it ha
 
 test('bytes that are no message are a fault, and never anything else', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.integer({ min: 0, max: 8 }), bytes, async (type, payload) => {
+    fc.asyncProperty(fc.integer({ min: 0, max: 12 }), bytes, async (type, payload) => {
       const [near, far] = duplexPair()
       writeFrame(near, { type, epoch: 5, parts: [payload] })
       near.end()

@@ -1,12 +1,15 @@
 import * as z from 'zod'
-import type { StoredEntry } from '../../queue/log-queue.ts'
+import type { QueueId } from '../../domain/queue-id.ts'
+import type { CopiedContent, CopiedMessage, CopyState, StoredEntry } from '../../queue/log-queue.ts'
 import type { EpochTable } from '../follow.ts'
+import { decodeContents, decodeNamed, encodeContents, encodeNamed, parseId } from './copy-messages.ts'
 import { type Frame, LinkFault } from './frames.ts'
 
 /**
  * What is said on the log link (README.md section 6), → from standby to primary:
  *
  *   → hello   ← start | refused   ← entries …   → confirm …
+ *                       └ full copy: ← named  → wanted  ← contents …  ← named …  ← copied, then as above
  *
  * Each carries the epoch of the session. Additions come with a higher version; both sides speak the highest that both know, so that an old
  * and a new agent work together while a stream is updated.
@@ -34,12 +37,18 @@ export type Start = {
   readonly version: number
   readonly table: EpochTable
   readonly forcedEpoch: number
-  /** The sequence of the first entry that follows. */
-  readonly from: number
+  readonly with:
+    /** The sequence of the first entry that follows. */
+    | { readonly kind: 'entries'; readonly from: number }
+    /** The queue as it is at this place of its log, whose table is the one above; the entries behind it follow. */
+    | { readonly kind: 'fullCopy'; readonly sequence: number; readonly totals: CopyState['totals']; readonly notes: readonly Note[] }
 }
 
+/** What moves with the queue beside the messages. */
+export type Note = readonly [key: string, value: string]
+
 export type Refused = { readonly kind: 'refused'; readonly because: RefusalReason; readonly text: string }
-export type RefusalReason = 'UnknownToken' | 'OtherEpoch' | 'NoCommonVersion' | 'NotFromHere'
+export type RefusalReason = 'UnknownToken' | 'OtherEpoch' | 'NoCommonVersion'
 
 /** `committed`: confirmed by all that must; without entries it says only that. */
 export type Entries = { readonly kind: 'entries'; readonly committed: number; readonly entries: readonly StoredEntry[] }
@@ -47,10 +56,32 @@ export type Entries = { readonly kind: 'entries'; readonly committed: number; re
 /** All up to here is fsynced. */
 export type Confirm = { readonly kind: 'confirm'; readonly sequence: number; readonly complete: boolean }
 
-export type Message = Hello | Start | Refused | Entries | Confirm
+/** Messages of a full copy, in the order of their queue ids. */
+export type Named = { readonly kind: 'named'; readonly messages: readonly CopiedMessage[] }
+
+/** Of those named last: whose content is missing here. */
+export type Wanted = { readonly kind: 'wanted'; readonly queueIds: readonly QueueId[] }
+
+/** Of those wanted, in their order; the rest follows. */
+export type Contents = { readonly kind: 'contents'; readonly contents: readonly CopiedContent[] }
+
+/** All was named, all that was wanted has come, and the place of the copy is committed. */
+export type Copied = { readonly kind: 'copied' }
+
+export type Message = Hello | Start | Refused | Entries | Confirm | Named | Wanted | Contents | Copied
 
 /** Numbers are never used twice. */
-const TYPES = { hello: 1, start: 2, refused: 3, entries: 4, confirm: 5 } as const satisfies Record<Message['kind'], number>
+const TYPES = {
+  hello: 1,
+  start: 2,
+  refused: 3,
+  entries: 4,
+  confirm: 5,
+  named: 6,
+  wanted: 7,
+  contents: 8,
+  copied: 9,
+} as const satisfies Record<Message['kind'], number>
 const KINDS: ReadonlyMap<number, Message['kind']> = new Map(
   Object.entries(TYPES).map(([kind, type]) => [type, kind as Message['kind']] as const),
 )
@@ -69,9 +100,17 @@ const start = z.object({
   version: whole,
   table: epochTable,
   forcedEpoch: whole,
-  from: whole,
+  with: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('entries'), from: whole }),
+    z.object({
+      kind: z.literal('fullCopy'),
+      sequence: whole,
+      totals: z.object({ messages: whole, recipients: whole, deferred: whole, contentBytes: whole }),
+      notes: z.array(z.tuple([z.string(), z.string()])),
+    }),
+  ]),
 })
-const refused = z.object({ because: z.enum(['UnknownToken', 'OtherEpoch', 'NoCommonVersion', 'NotFromHere']), text: z.string() })
+const refused = z.object({ because: z.enum(['UnknownToken', 'OtherEpoch', 'NoCommonVersion']), text: z.string() })
 
 export function encodeMessage(message: Message): { readonly type: number; readonly parts: readonly Uint8Array[] } {
   const type = TYPES[message.kind]
@@ -90,27 +129,37 @@ export function encodeMessage(message: Message): { readonly type: number; readon
       bytes.writeUInt8(message.complete ? 1 : 0, 6)
       return { type, parts: [bytes] }
     }
+    case 'named':
+      return { type, parts: encodeNamed(message.messages) }
+    case 'wanted':
+      return { type, parts: [Buffer.from(message.queueIds.join(' '))] }
+    case 'contents':
+      return { type, parts: encodeContents(message.contents) }
+    case 'copied':
+      return { type, parts: [] }
   }
 }
 
 /** Throws LinkFault for what is no message. */
 export function decodeMessage({ type, payload }: Pick<Frame, 'type' | 'payload'>): Message {
   const kind = KINDS.get(type)
-  switch (kind) {
-    case 'hello':
-      return { kind, ...parseJson(hello, kind, payload) }
-    case 'start':
-      return { kind, ...parseJson(start, kind, payload) }
-    case 'refused':
-      return { kind, ...parseJson(refused, kind, payload) }
-    case 'entries':
-      return decodeEntries(payload)
-    case 'confirm':
-      if (payload.length !== 7) throw new LinkFault(`a confirm must be of 7 bytes, was of ${payload.length}`)
-      return { kind, sequence: payload.readUIntBE(0, 6), complete: payload.readUInt8(6) === 1 }
-    case undefined:
-      throw new LinkFault(`a frame must be of a known type, was of ${type}`)
-  }
+  if (kind === undefined) throw new LinkFault(`a frame must be of a known type, was of ${type}`)
+  return DECODERS[kind](payload)
+}
+
+const DECODERS: { readonly [K in Message['kind']]: (payload: Buffer) => Extract<Message, { readonly kind: K }> } = {
+  hello: (payload) => ({ kind: 'hello', ...parseJson(hello, 'hello', payload) }),
+  start: (payload) => ({ kind: 'start', ...parseJson(start, 'start', payload) }),
+  refused: (payload) => ({ kind: 'refused', ...parseJson(refused, 'refused', payload) }),
+  entries: decodeEntries,
+  confirm: (payload) => {
+    if (payload.length !== 7) throw new LinkFault(`a confirm must be of 7 bytes, was of ${payload.length}`)
+    return { kind: 'confirm', sequence: payload.readUIntBE(0, 6), complete: payload.readUInt8(6) === 1 }
+  },
+  named: (payload) => ({ kind: 'named', messages: decodeNamed(payload) }),
+  wanted: (payload) => ({ kind: 'wanted', queueIds: payload.length === 0 ? [] : payload.toString('latin1').split(' ').map(parseId) }),
+  contents: (payload) => ({ kind: 'contents', contents: decodeContents(payload) }),
+  copied: () => ({ kind: 'copied' }),
 }
 
 function parseJson<T>(schema: z.ZodType<T>, kind: string, payload: Buffer): T {

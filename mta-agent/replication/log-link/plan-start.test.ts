@@ -3,7 +3,7 @@ import type { Hello } from './messages.ts'
 import { planStart } from './plan-start.ts'
 
 const row = (epoch: number, last: number) => ({ epoch, last, takenBack: 0 })
-const log = { epoch: 3, forcedEpoch: 2, table: [row(1, 10), row(2, 20), row(3, 30)], firstSequence: 1 }
+const log = { epoch: 3, table: [row(1, 10), row(2, 20), row(3, 30)], firstSequence: 1 }
 const hello: Hello = {
   kind: 'hello',
   versions: { least: 1, most: 1 },
@@ -21,8 +21,7 @@ test.each([
   { what: 'a tail that the primary lacks is cut', hello: { table: [row(1, 14)], cutsTo: 10 }, log: {}, from: 11 },
   { what: 'the first that was not trimmed is enough', hello: {}, log: { firstSequence: 16 }, from: 16 },
 ])('$what', ({ hello: differences, log: other, from }) => {
-  const start = { kind: 'start', version: 1, table: log.table, forcedEpoch: 2, from }
-  expect(planStart({ ...hello, ...differences }, { ...log, ...other })).toEqual(start)
+  expect(planStart({ ...hello, ...differences }, { ...log, ...other })).toEqual({ kind: 'entries', version: 1, from })
 })
 
 test.each([
@@ -36,22 +35,24 @@ test.each([
     hello: { table: [row(4, 31)] },
     refused: { because: 'OtherEpoch', text: "the standby's log must be of epoch 3 at most, was of 4" },
   },
-  {
-    what: 'one with half a copy',
-    hello: { complete: false },
-    refused: { because: 'NotFromHere', text: "the standby's copy must be complete, was not" },
-  },
+])('$what is refused', ({ hello: differences, refused }) => {
+  expect(planStart({ ...hello, ...differences }, log)).toEqual({ kind: 'refused', ...refused })
+})
+
+test.each([
+  { what: 'one with half a copy', hello: { complete: false }, because: 'it has half a copy' },
   {
     what: 'one that can no longer cut what the primary lacks',
     hello: { table: [row(1, 14)], cutsTo: 11 },
-    refused: { because: 'NotFromHere', text: 'the logs must part at 11, where the standby can still cut, or later, parted at 10' },
+    because: 'the logs part at 10, and it can cut its own at 11 or later only',
   },
   {
     what: 'one that lacks what was trimmed',
     hello: {},
     firstSequence: 17,
-    refused: { because: 'NotFromHere', text: 'the logs must part at 16, before which entries are trimmed, or later, parted at 15' },
+    because: 'the logs part at 15, and entries before 17 are trimmed',
   },
-])('$what is refused', ({ hello: differences, firstSequence, refused }) => {
-  expect(planStart({ ...hello, ...differences }, { ...log, firstSequence: firstSequence ?? 1 })).toEqual({ kind: 'refused', ...refused })
+])('$what gets a full copy', ({ hello: differences, firstSequence, because }) => {
+  const plan = planStart({ ...hello, ...differences }, { ...log, firstSequence: firstSequence ?? 1 })
+  expect(plan).toEqual({ kind: 'fullCopy', version: 1, because })
 })

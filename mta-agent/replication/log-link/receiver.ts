@@ -1,5 +1,6 @@
 import type { LogQueueStore } from '../../queue/log-queue.ts'
 import { partingPoint } from '../follow.ts'
+import { receiveCopy } from './copy-receiver.ts'
 import { LinkFault } from './frames.ts'
 import { type Link, unexpected } from './link.ts'
 import { type Entries, type Start, VERSIONS } from './messages.ts'
@@ -14,7 +15,7 @@ const PENDING_BYTES = 32 * 2 ** 20
 
 export type FollowerStore = Pick<
   LogQueueStore,
-  'lastSequence' | 'applyEntries' | 'epochTable' | 'isComplete' | 'cutsTo' | 'joinEpoch' | 'setCommitted'
+  'lastSequence' | 'applyEntries' | 'epochTable' | 'isComplete' | 'cutsTo' | 'joinEpoch' | 'beginCopy' | 'setCommitted'
 >
 
 export type ReceiverOptions = {
@@ -24,6 +25,8 @@ export type ReceiverOptions = {
   readonly token: string
   /** `seen` is on the disk and the tail is cut: this copy follows from now on. */
   readonly onJoined: (joined: { readonly complete: boolean }) => void
+  /** The full copy is whole, on the disk. */
+  readonly onCompleted: () => void
 }
 
 /** Until the link ends; then nothing of it is under way any more. Rejects when it breaks, with LinkFault, and with what the store could not do. */
@@ -51,7 +54,7 @@ class Receiver {
   }
 
   async run(): Promise<void> {
-    const { link, store, epoch, token, onJoined } = this.#options
+    const { link, store, epoch, token } = this.#options
     link.send(epoch, {
       kind: 'hello',
       versions: VERSIONS,
@@ -62,20 +65,27 @@ class Receiver {
       aside: 0,
     })
     const start = await link.expect('start', epoch)
-    await this.#join(start)
-    onJoined({ complete: store.isComplete() })
+    if (start.with.kind === 'entries') await this.#join(start, start.with.from)
+    else await this.#copy(start, start.with)
     this.#confirm()
     await Promise.race([this.#takeEntries(), this.#failed.promise])
   }
 
   /** Where the logs part is found by both sides, and must be the same: everything else would leave entries that the primary lacks. */
-  async #join(start: Start): Promise<void> {
-    const { store, epoch } = this.#options
-    const parting = partingPoint(store.epochTable(), start.table)
-    if (start.from !== parting + 1) {
-      throw new LinkFault(`entries must begin at ${parting + 1}, where the logs part, were to begin at ${start.from}`)
-    }
-    await store.joinEpoch({ epoch, parting, forcedEpoch: start.forcedEpoch })
+  async #join({ table, forcedEpoch }: Start, from: number): Promise<void> {
+    const { store, epoch, onJoined } = this.#options
+    const parting = partingPoint(store.epochTable(), table)
+    if (from !== parting + 1) throw new LinkFault(`entries must begin at ${parting + 1}, where the logs part, were to begin at ${from}`)
+    await store.joinEpoch({ epoch, parting, forcedEpoch })
+    onJoined({ complete: true })
+  }
+
+  async #copy({ table, forcedEpoch }: Start, { sequence, totals, notes }: Extract<Start['with'], { kind: 'fullCopy' }>): Promise<void> {
+    const { link, store, epoch, onJoined, onCompleted } = this.#options
+    const target = await store.beginCopy({ epoch, forcedEpoch, state: { table, sequence, totals, notes: new Map(notes) } })
+    onJoined({ complete: false })
+    await receiveCopy(link, epoch, target)
+    onCompleted()
   }
 
   async #takeEntries(): Promise<void> {

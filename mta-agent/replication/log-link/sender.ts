@@ -1,9 +1,10 @@
 import type { LogQueueStore, StoredEntry } from '../../queue/log-queue.ts'
 import type { Millis } from '../timers.ts'
+import { sendCopy } from './copy-sender.ts'
 import { LinkFault } from './frames.ts'
 import { type Link, unexpected } from './link.ts'
 import type { Confirm, Hello } from './messages.ts'
-import { planStart } from './plan-start.ts'
+import { type FullCopyPlan, planStart } from './plan-start.ts'
 import { Wakening } from './wakening.ts'
 
 /**
@@ -17,7 +18,7 @@ const BATCH_ENTRIES = 256
 /** How late a standby may hear what is committed, where no entries tell it. */
 const COMMITTED_EVERY: Millis = 100
 
-export type SourceStore = Pick<LogQueueStore, 'lastSequence' | 'firstSequence' | 'readLog' | 'epochTable'>
+export type SourceStore = Pick<LogQueueStore, 'lastSequence' | 'firstSequence' | 'readLog' | 'epochTable' | 'openCopySource'>
 
 export type SenderOptions = {
   readonly link: Link
@@ -27,6 +28,8 @@ export type SenderOptions = {
   /** Confirmed by all that must. */
   readonly committed: () => number
   readonly onConfirmed: (confirm: Pick<Confirm, 'sequence' | 'complete'>) => void
+  /** A full copy begins; for the log. */
+  readonly onCopying?: (because: string) => void
   /** Monotonic. */
   readonly clock: () => Millis
 }
@@ -55,22 +58,47 @@ export class LogSender {
 
   /** Until the link ends. Rejects when it breaks, and with LinkFault when the other side did not keep to the protocol or was refused. */
   async run(hello: Hello): Promise<void> {
-    const { link, store, epoch, forcedEpoch } = this.#options
-    const start = planStart(hello, { epoch, forcedEpoch, table: store.epochTable(), firstSequence: store.firstSequence() })
-    link.send(epoch, start)
-    if (start.kind === 'refused') {
+    const { link, store, epoch } = this.#options
+    const plan = planStart(hello, { epoch, table: store.epochTable(), firstSequence: store.firstSequence() })
+    if (plan.kind === 'refused') {
+      link.send(epoch, plan)
       link.end()
-      throw new LinkFault(`refused the standby: ${start.because}: ${start.text}`)
+      throw new LinkFault(`refused the standby: ${plan.because}: ${plan.text}`)
     }
     try {
-      this.#next = start.from
-      this.#confirmed = start.from - 1
+      if (plan.kind === 'entries') this.#beginByLog(plan)
+      else await this.#beginByCopy(plan)
       await Promise.race([this.#hear(), this.#send()])
     } finally {
       this.#ended = true
       this.#wakening.wake()
       link.close()
     }
+  }
+
+  #beginByLog({ version, from }: { readonly version: number; readonly from: number }): void {
+    const { link, store, epoch, forcedEpoch } = this.#options
+    this.#goOnFrom(from)
+    link.send(epoch, { kind: 'start', version, table: store.epochTable(), forcedEpoch, with: { kind: 'entries', from } })
+  }
+
+  async #beginByCopy({ version, because }: FullCopyPlan): Promise<void> {
+    const { link, store, epoch, forcedEpoch, committed, onCopying } = this.#options
+    using source = store.openCopySource()
+    const { table, sequence, totals, notes } = source.state
+    // From here on nothing behind the copy is trimmed.
+    this.#goOnFrom(sequence + 1)
+    onCopying?.(because)
+    link.send(epoch, { kind: 'start', version, table, forcedEpoch, with: { kind: 'fullCopy', sequence, totals, notes: [...notes] } })
+    await sendCopy(link, epoch, source)
+    // It could not take back what it was given.
+    while (committed() < sequence && !link.hasEnded()) await this.#wakening.wait(COMMITTED_EVERY)
+    link.send(epoch, { kind: 'copied' })
+  }
+
+  #goOnFrom(sequence: number): void {
+    this.#next = sequence
+    this.#confirmed = sequence - 1
   }
 
   async #hear(): Promise<void> {

@@ -73,6 +73,7 @@ export class StandbySessions {
         store,
         epoch,
         token,
+        onCompleted: () => post({ kind: 'completed' }),
         onJoined: ({ complete }) => post({ kind: 'logJoined', session, epoch, complete }),
       })
     } finally {
