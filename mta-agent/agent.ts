@@ -107,7 +107,10 @@ class RunningAgent {
       this.#stopping = true
       log.info({ inFlight: parts.scheduler.inFlight() }, 'stopping')
       this.#wake.poke()
-      const grace = AbortSignal.any([AbortSignal.timeout(this.#ports.graceMillis), force])
+      const { graceMillis } = this.#ports
+      // A standby that was told is primary within a second, one that was not within ten.
+      await Promise.race([this.#shard?.handOver(AbortSignal.any([AbortSignal.timeout(graceMillis / 2), force])), this.#broken.promise])
+      const grace = AbortSignal.any([AbortSignal.timeout(graceMillis), force])
       const drained = [parts.submission.drain(grace), parts.scheduler.stop(this.#ports.graceMillis)]
       try {
         await Promise.race([Promise.all(drained), this.#broken.promise])

@@ -147,6 +147,20 @@ test('a switchover that is asked for takes two seconds at most, loses nothing an
   await inSync(b, 2)
 })
 
+test('a primary whose process is to end hands over first', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using shard = await openPair(provider)
+  const [a, b] = shard.agents
+  const first = await submit(a, 'first', { count: 50 }).running
+  a.kill('SIGTERM')
+  await leads(b)
+  const second = await submit(b, 'second', { count: 50 }).running
+  await allArrived(provider, [...first.accepted, ...second.accepted])
+  const { lastFailover } = (await b.status())!
+  expect(lastFailover?.reason).toBe('Switchover')
+  expect(lastFailover?.durationMillis).toBeLessThan(3_000)
+})
+
 test('an API server that is away stops no mail; a killed primary comes back as standby and takes what it lacks', async () => {
   await using provider = await openProvider({ name: 'plain' })
   await using shard = await openPair(provider)

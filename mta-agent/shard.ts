@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { MTAInstance, MTAInstanceSpec } from '#crds/mta-instance.ts'
 import type { ReplicationStatus } from '#crds/replication.ts'
 import type { Permission } from './delivery/ports.ts'
@@ -11,6 +12,7 @@ import { type CoordinatorThread, openCoordinator } from './replication/coordinat
 import { type Gate, type Member, type MemberLog, openMember } from './replication/member/member.ts'
 import { monotonicMillis } from './replication/monotonic-clock.ts'
 import { openPeerTls } from './replication/peer-tls.ts'
+import { timersOf } from './replication/timers.ts'
 import { buildReplicationStatus } from './replication-status.ts'
 import type { RoleDelivery } from './role-delivery.ts'
 import { NO_REQUESTS, planRequests, type Requests } from './shard-requests.ts'
@@ -45,6 +47,8 @@ export type Shard = AsyncDisposable & {
   /** A changed document, or only other annotations. */
   take(instance: MTAInstance): void
   readonly permission: Permission
+  /** This process will end: a primary hands over to its standby. Resolves when that leads, when it cannot be done, or when the signal aborts. */
+  handOver(signal: AbortSignal): Promise<void>
   /** For the store: the lowest sequence that a follower still needs. */
   neededFrom(): number
   /** For the store: a write to the disk begins, or has returned. */
@@ -58,6 +62,9 @@ export async function openShard(options: ShardOptions): Promise<Shard> {
   opening.move()
   return shard
 }
+
+/** How often it is looked whether a switchover has come to its end. */
+const HANDED_OVER_EVERY = 20
 
 const REPLIES: Readonly<Record<Exclude<Gate, 'open'>, SmtpReply>> = {
   Standby: { code: 421, enhanced: '4.3.2', text: 'this instance is a standby; try again' },
@@ -171,6 +178,18 @@ class OpenShard implements Shard {
     const peers = peersOf(instance.spec)
     if (JSON.stringify(peers) !== before) this.#post({ kind: 'peers', peers })
     this.#ask()
+  }
+
+  async handOver(signal: AbortSignal): Promise<void> {
+    const { facts, refusal } = this.#opened().report()
+    if (facts?.role !== 'Primary' || !facts.followers.some(({ needed }) => needed)) return
+    this.#options.log.info({ epoch: facts.epoch }, 'handing over')
+    this.#post({ kind: 'switchover', epoch: facts.epoch })
+    // The next primary acts when this copy, which is still in the set, has promised: to go before would make it wait until it may remove it.
+    const follows = (): boolean => this.#opened().report().facts?.following !== undefined
+    const isRefused = (): boolean => this.#opened().report().refusal !== refusal
+    while (!follows() && !isRefused() && !signal.aborted) await wait(HANDED_OVER_EVERY)
+    if (follows()) await wait(2 * timersOf(requireReplication(this.#instance.spec).timing).beacon)
   }
 
   /** A switchover waits until the epoch that it names is led here. */

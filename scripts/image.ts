@@ -98,7 +98,9 @@ const USER = 65532
 const COMPILED = '.compile-cache'
 const PROGRAMS = ['operator/main.ts', 'mta-agent/main.ts', 'mta-agent/queue/inspect.ts']
 /** What a program loads later, by `import()`. */
-const LOADED_LATER = ['mta-agent/instance-client.ts', 'kube/config.ts']
+const LOADED_LATER = ['mta-agent/instance-client.ts', 'mta-agent/shard.ts', 'kube/config.ts']
+/** What runs as a thread and ends at once where it is not one. */
+const THREADS = ['mta-agent/replication/coordinator/worker.ts']
 
 /**
  * Keeps what Node makes of the sources (types stripped, compiled), so that no process in the image has to load the stripper: it takes 20 MB
@@ -108,8 +110,13 @@ async function compileAhead(context: string): Promise<void> {
   const app = join(context, 'app')
   const node = join(context, 'bin', 'node')
   const options = { cwd: app, env: { NODE_COMPILE_CACHE: join(app, COMPILED), NODE_COMPILE_CACHE_PORTABLE: '1' }, timeoutMillis: 60_000 }
-  const imports = LOADED_LATER.map((file) => `await import('./${file}')`).join('\n')
-  await runCommand([node, '--input-type=module', '--eval', imports], options)
+  const imports = [
+    ...LOADED_LATER.map((file) => `await import('./${file}')`),
+    ...THREADS.map(
+      (file) => `await import('./${file}').then(() => { throw new Error('${file} must end outside a thread, did not') }, () => {})`,
+    ),
+  ]
+  await runCommand([node, '--input-type=module', '--eval', imports.join('\n')], options)
   for (const program of PROGRAMS) {
     // Told nothing, a program ends with its usage as soon as all of it is loaded.
     await runCommand([node, program], options).catch((error: unknown) => {
