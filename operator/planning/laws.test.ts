@@ -4,6 +4,7 @@ import type { IPPool } from '#crds/ip-pool.ts'
 import { type MTAInstance, portsOf } from '#crds/mta-instance.ts'
 import { condition, fleet, NAMESPACE, node, podsRun, pool, stream, surroundings } from '#test/builders/fleet.ts'
 import { planOnce, settle } from '#test/builders/settle.ts'
+import { withStandbys } from '#test/builders/standbys.ts'
 import type { FleetSnapshot } from './snapshot.ts'
 
 /**
@@ -42,6 +43,12 @@ const setPrimaries = (name: string, primaries: number): Step =>
   edit((snapshot) => ({
     ...snapshot,
     streams: snapshot.streams.map((one) => (one.metadata.name === name ? { ...one, spec: { ...one.spec, primaries } } : one)),
+  }))
+
+const setStandbys = (name: string, standbys: number): Step =>
+  edit((snapshot) => ({
+    ...snapshot,
+    streams: snapshot.streams.map((one) => (one.metadata.name === name ? withStandbys(one, standbys) : one)),
   }))
 
 /** Each address is in one pool or in none; now and then in both, as only a mistake can make it. */
@@ -115,6 +122,16 @@ const steps = fc.oneof(
   { weight: 5, arbitrary: fc.constant(plan) },
 )
 
+const shardSteps = fc.oneof(
+  { weight: 8, arbitrary: steps },
+  { weight: 1, arbitrary: fc.tuple(fc.constantFrom('alpha', 'beta'), fc.nat(2)).map(([name, count]) => setStandbys(name, count)) },
+  // All addresses of one node: where there is no other node, a standby has no place.
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(...NODES).map((only) => setPools(ALL.map(({ nodeName }) => (nodeName === only ? 'alpha' : 'beta')))),
+  },
+)
+
 /** Who may send from each address: by the spec that stands, and by what is really used. */
 function sendersOf({ fleet: snapshot, uses }: World): ReadonlyMap<string, ReadonlySet<string>> {
   const senders = new Map<string, Set<string>>()
@@ -145,9 +162,22 @@ test('no address ever has two senders, however late the agents are', () => {
   )
 })
 
+test('no node ever has two instances of a shard', () => {
+  fc.assert(
+    fc.property(fc.array(shardSteps, { maxLength: 40 }), (sequence) => {
+      run(sequence, ({ fleet: { instances } }) => {
+        const places = instances.filter(({ spec }) => spec.nodeName !== undefined)
+        const shards = places.map(({ spec }) => `${spec.streamRef.name} ${spec.shard} ${spec.nodeName}`)
+        expect(new Set(shards).size).toBe(shards.length)
+      })
+    }),
+    { numRuns: 200 },
+  )
+})
+
 test("ports are nobody else's on the node", () => {
   fc.assert(
-    fc.property(fc.array(steps, { maxLength: 30 }), (sequence) => {
+    fc.property(fc.array(shardSteps, { maxLength: 30 }), (sequence) => {
       const { fleet: snapshot } = run([...sequence, plan], () => undefined)
       const ports = snapshot.instances.flatMap(({ spec }) => portsOf(spec.ports).map((port) => `${spec.nodeName ?? '?'} ${port}`))
       expect(new Set(ports).size).toBe(ports.length)
@@ -158,7 +188,7 @@ test("ports are nobody else's on the node", () => {
 
 test('once the world stands still, the fleet settles: addresses of the own node and pool, even shares, and planning again changes nothing', () => {
   fc.assert(
-    fc.property(fc.array(steps, { maxLength: 25 }), (sequence) => {
+    fc.property(fc.array(shardSteps, { maxLength: 25 }), (sequence) => {
       const settled = settle(run(sequence, () => undefined).fleet)
       expect(planOnce(settled)).toEqual({ fleet: settled, writes: 0, said: [] })
       for (const { spec } of settled.instances) {
@@ -181,7 +211,7 @@ test('once the world stands still, the fleet settles: addresses of the own node 
 
 test('the order in which the caches list things changes no plan', () => {
   fc.assert(
-    fc.property(fc.array(steps, { maxLength: 20 }), (sequence) => {
+    fc.property(fc.array(shardSteps, { maxLength: 20 }), (sequence) => {
       const { fleet: snapshot } = run(sequence, () => undefined)
       const reversed = Object.fromEntries(
         Object.entries(snapshot).map(([name, value]) => [name, Array.isArray(value) ? value.toReversed() : value]),
