@@ -312,3 +312,17 @@ test('what does not fit is refused with what must be and what was', async () => 
   await expect(target.finish()).rejects.toThrow('a finished copy must have messages of 2 in all, had 1')
   expect(follower.isComplete()).toBe(false)
 })
+
+test('a source that outlives its store is of no use, and does no harm', async () => {
+  using directory = temporaryDirectory()
+  const leader = await openLeader(directory.path)
+  await leader.append(message())
+  {
+    using source = leader.openCopySource()
+    await leader.append(message())
+    await leader[Symbol.asyncDispose]()
+    expect(() => [...source.inventory()]).toThrow('transaction')
+  }
+  await using reopened = await openCopy(directory.path)
+  expect(reopened.lastSequence()).toBe(2)
+})

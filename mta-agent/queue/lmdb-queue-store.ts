@@ -52,13 +52,16 @@ export function openTables(directory: string, access: 'read and write' | 'read o
   const root = openRoot(directory, access === 'read only')
   const opened = Object.fromEntries(TABLES.map((name) => [name, root.openDB<Buffer, Buffer>(name, BINARY)])) as Opened
   opening.move()
+  const snapshots = new Set<Transaction>()
   return {
     ...viewOf(opened),
     count: (table) => countOf(opened[table]),
     commit: (writes) => commit(root, opened, writes),
-    snapshot: () => takeSnapshot(root, opened),
+    snapshot: () => takeSnapshot(root, opened, snapshots),
     reusableBytes: () => reusableBytes(root, opened),
     [Symbol.asyncDispose]: async () => {
+      for (const transaction of snapshots) transaction.done()
+      snapshots.clear()
       await root.close()
       lock[Symbol.dispose]()
     },
@@ -99,11 +102,16 @@ function viewOf(opened: Opened, transaction?: Transaction): TablesView {
   }
 }
 
-function takeSnapshot(root: RootDatabase<Buffer, Buffer>, opened: Opened): TablesView & Disposable {
+function takeSnapshot(root: RootDatabase<Buffer, Buffer>, opened: Opened, taken: Set<Transaction>): TablesView & Disposable {
   // The transaction that reads have just used may be older than the last commit.
   root.resetReadTxn()
   const transaction = root.useReadTransaction()
-  return { ...viewOf(opened, transaction), [Symbol.dispose]: () => transaction.done() }
+  taken.add(transaction)
+  const end = (): void => {
+    // The tables may have been closed before.
+    if (taken.delete(transaction)) transaction.done()
+  }
+  return { ...viewOf(opened, transaction), [Symbol.dispose]: end }
 }
 
 function readRange(database: Bytes | undefined, options: RangeOptions): readonly Row[] {
