@@ -10,12 +10,14 @@ export type MemberFacts = {
   readonly incarnation: string
   /** The highest epoch on its disk: until the first word of the coordinator. */
   readonly seen: number
+  /** Messages that wait to be handed over. */
+  readonly setAside: number
   readonly report: MemberReport
   /** What was asked for last: which value a refusal is about. */
   readonly asked: Requests
 }
 
-export function buildReplicationStatus({ copyId, incarnation, seen, report, asked }: MemberFacts): ReplicationStatus {
+export function buildReplicationStatus({ copyId, incarnation, seen, setAside, report, asked }: MemberFacts): ReplicationStatus {
   const { facts, acceptedAlone, lastSequence } = report
   return {
     copyId,
@@ -24,6 +26,7 @@ export function buildReplicationStatus({ copyId, incarnation, seen, report, aske
     epoch: facts?.epoch ?? seen,
     lastSequence,
     acceptedAlone,
+    setAside,
     ...factsOf(report),
     ...refusalOf(report, asked),
   }

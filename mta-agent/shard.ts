@@ -161,7 +161,8 @@ class OpenShard implements Shard {
     const { copyId, seen } = this.#options.store.identity()
     const { switchover, promotion } = this.#asked
     const report = this.#opened().report()
-    return buildReplicationStatus({ copyId, incarnation: this.#incarnation, seen, report, asked: { switchover, promotion } })
+    const setAside = this.#options.store.aside().length
+    return buildReplicationStatus({ copyId, incarnation: this.#incarnation, seen, setAside, report, asked: { switchover, promotion } })
   }
 
   neededFrom(): number {

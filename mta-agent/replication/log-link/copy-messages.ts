@@ -1,10 +1,10 @@
 import type { Domain } from '../../domain/envelope.ts'
 import { parseQueueId, type QueueId } from '../../domain/queue-id.ts'
-import type { CopiedContent, CopiedMessage } from '../../queue/log-queue.ts'
+import type { CopiedContent, CopiedMessage, OfferedMessage } from '../../queue/log-queue.ts'
 import { LinkFault } from './frames.ts'
 
 /**
- * Messages of a full copy as bytes: pieces with their length in front (4 bytes), in the order in which they are read. Records, rows and
+ * Messages of a full copy, and those that were set aside, as bytes: pieces with their length in front (4 bytes), in the order in which they are read. Records, rows and
  * contents have checksums, which the store checks.
  */
 
@@ -51,6 +51,24 @@ export function decodeContents(payload: Buffer): readonly CopiedContent[] {
   const contents = reader.list(() => ({ queueId: parseId(reader.text()), content: reader.number() === 0 ? undefined : reader.piece() }))
   reader.end()
   return contents
+}
+
+export type Offer = { readonly from: number; readonly message: OfferedMessage }
+
+/** From 6; queue id, record, content. */
+export function encodeOffer({ from, message }: Offer): readonly Uint8Array[] {
+  const head = Buffer.allocUnsafe(6)
+  head.writeUIntBE(from, 0, 6)
+  return [head, ...piece(Buffer.from(message.queueId)), ...piece(message.record), ...piece(message.content)]
+}
+
+/** Throws LinkFault. */
+export function decodeOffer(payload: Buffer): Offer {
+  if (payload.length < 6) throw new LinkFault(`an offer must be of more than 6 bytes, was of ${payload.length}`)
+  const reader = new PieceReader(payload.subarray(6), 'an offer')
+  const message = { queueId: parseId(reader.text()), record: reader.piece(), content: reader.piece() }
+  reader.end()
+  return { from: payload.readUIntBE(0, 6), message }
 }
 
 export function parseId(text: string): QueueId {

@@ -181,6 +181,7 @@ test('a standby that does not read costs a window, not the memory; when it reads
       epochTable: () => pair.primary.epochTable(),
       readLog: (from, limit) => pair.primary.readLog(from, limit).map((entry) => (read++, entry)),
       openCopySource: () => pair.primary.openCopySource(),
+      takeBack: (message, from) => pair.primary.takeBack(message, from),
     },
     epoch: EPOCH,
     forcedEpoch: 0,

@@ -161,7 +161,7 @@ test('a copy that breaks off is incomplete until another has come to its end, an
   expect(await look(copies.standby, 2)).toEqual(await look(copies.primary, 2))
 })
 
-test('a tail of before a forced promotion is set aside by a full copy; one that the primary has is none', LONG, async () => {
+test('a tail of before a forced promotion is set aside, and handed over to the primary', LONG, async () => {
   await using copies = await openCopies(1)
   await fill(copies.primary, 3)
   const first = connect(copies)
@@ -175,8 +175,54 @@ test('a tail of before a forced promotion is set aside by a full copy; one that 
   const second = connect(back, { forcedEpoch: 2 })
   await inStep(back, second)
   expect(second.heard).toEqual(['the logs part at 3, and it can cut its own at 5 or later only', 'joined, incomplete', 'completed'])
-  expect(back.standby.aside().map(({ queueId }) => queueId)).toEqual(['1-4', '1-5'])
+  // Set aside, offered, taken back, and let go of when the log has them.
+  await waitFor('what was set aside', () => back.standby.aside().length === 0 && back.primary.totals().messages === 6, { everyMillis: 5 })
+  await inStep(back, second)
   expect(back.standby.totals()).toEqual(back.primary.totals())
+  const taken = (await look(back.primary, 3)).deliveries.map(({ queueId }) => queueId)
+  expect(new Set(taken)).toEqual(new Set(['1-1', '1-2', '1-3', '1-4', '1-5', '2-4']))
+})
+
+test('an offer that does not go on where the table ends is not taken, and is said so; in its turn it is taken, once', LONG, async () => {
+  await using copies = await openCopies(1)
+  await fill(copies.primary, 2)
+  copies.primary.stopLeading()
+  const [primary, standby] = [copies.standby, copies.primary]
+  await primary.beginEpoch(2)
+  using source = primary.openCopySource()
+  const target = await standby.beginCopy({ epoch: 2, forcedEpoch: 2, state: source.state })
+  await target.finish()
+  const [first, second] = standby.aside().map(({ queueId }) => standby.readAside(queueId))
+  const [near, far] = duplexPair()
+  const sender = new LogSender({
+    link: new Link(near),
+    store: primary,
+    epoch: 2,
+    forcedEpoch: 2,
+    committed: () => 0,
+    onConfirmed: () => undefined,
+    clock: () => performance.now(),
+  })
+  const standbyEnd = new Link(far)
+  const hello = { kind: 'hello', versions: { least: 1, most: 1 }, token: 't', table: [], complete: true, cutsTo: 0, aside: 2 } as const
+  const running = sender.run(hello)
+  await standbyEnd.expect('start', 2)
+  const offers = [
+    { from: 2, message: second! },
+    { from: 1, message: first! },
+    { from: 1, message: first! },
+    { from: 2, message: second! },
+  ]
+  for (const offer of offers) standbyEnd.send(2, { kind: 'offer', ...offer })
+  const notTaken: string[] = []
+  for (let taken = 0; taken < 2;) {
+    const said = await standbyEnd.next(2)
+    if (said?.kind === 'notTaken') notTaken.push(said.queueId)
+    if (said?.kind === 'entries') taken += said.entries.length
+  }
+  expect({ notTaken, messages: primary.totals().messages }).toEqual({ notTaken: ['1-2', '1-1'], messages: 2 })
+  standbyEnd.end()
+  await running
 })
 
 test('what is wanted and was not named ends the link', async () => {

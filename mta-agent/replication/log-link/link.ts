@@ -1,13 +1,11 @@
 import type { Duplex } from 'node:stream'
 import { drained, LinkFault, readFrames, writeFrame } from './frames.ts'
-import { decodeMessage, encodeMessage, type Message } from './messages.ts'
+import { decodeMessage, encodeMessage, type Message, type MessageOf } from './messages.ts'
 
 /** A log link: messages over a connection, each of one epoch. It ends when either side ends, and takes nothing from then on. */
 
 /** The largest message, its entry, and what else is in a batch of entries. */
 const FRAME_LIMIT = 2 ** 31
-
-export type MessageOf<K extends Message['kind']> = Extract<Message, { readonly kind: K }>
 
 export class Link {
   readonly #connection: Duplex

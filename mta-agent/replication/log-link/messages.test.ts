@@ -35,6 +35,8 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     contents: fc.array(fc.record({ queueId, content: fc.option(bytes, { nil: undefined }) }), { maxLength: 5 }),
   }),
   fc.constant({ kind: 'copied' as const }),
+  fc.record({ kind: fc.constant('offer' as const), from: whole, message: fc.record({ queueId, record: bytes, content: bytes }) }),
+  fc.record({ kind: fc.constant('notTaken' as const), queueId, text: fc.string() }),
   fc.record({
     kind: fc.constant('hello' as const),
     versions: fc.record({ least: whole, most: whole }),
@@ -125,7 +127,7 @@ test('a link that ends within a frame is a fault, at any byte; between two it ha
 
 test('bytes that are no message are a fault, and never anything else', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.integer({ min: 0, max: 12 }), bytes, async (type, payload) => {
+    fc.asyncProperty(fc.integer({ min: 0, max: 14 }), bytes, async (type, payload) => {
       const [near, far] = duplexPair()
       writeFrame(near, { type, epoch: 5, parts: [payload] })
       near.end()

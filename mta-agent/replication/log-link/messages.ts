@@ -1,14 +1,15 @@
 import * as z from 'zod'
 import type { QueueId } from '../../domain/queue-id.ts'
-import type { CopiedContent, CopiedMessage, CopyState, StoredEntry } from '../../queue/log-queue.ts'
+import type { CopiedContent, CopiedMessage, CopyState, OfferedMessage, StoredEntry } from '../../queue/log-queue.ts'
 import type { EpochTable } from '../follow.ts'
-import { decodeContents, decodeNamed, encodeContents, encodeNamed, parseId } from './copy-messages.ts'
+import { decodeContents, decodeNamed, decodeOffer, encodeContents, encodeNamed, encodeOffer, parseId } from './copy-messages.ts'
 import { type Frame, LinkFault } from './frames.ts'
 
 /**
  * What is said on the log link (README.md section 6), → from standby to primary:
  *
  *   → hello   ← start | refused   ← entries …   → confirm …
+ *   → offer …   ← notTaken
  *                       └ full copy: ← named  → wanted  ← contents …  ← named …  ← copied, then as above
  *
  * Each carries the epoch of the session. Additions come with a higher version; both sides speak the highest that both know, so that an old
@@ -68,7 +69,13 @@ export type Contents = { readonly kind: 'contents'; readonly contents: readonly 
 /** All was named, all that was wanted has come, and the place of the copy is committed. */
 export type Copied = { readonly kind: 'copied' }
 
-export type Message = Hello | Start | Refused | Entries | Confirm | Named | Wanted | Contents | Copied
+/** A message that was set aside (R8), for the primary to take back; `from`: where the offers of its epoch go on. */
+export type Offered = { readonly kind: 'offer'; readonly from: number; readonly message: OfferedMessage }
+
+/** It was taken before, or something is missing before it. What was taken comes back in the log. */
+export type NotTaken = { readonly kind: 'notTaken'; readonly queueId: QueueId; readonly text: string }
+
+export type Message = Hello | Start | Refused | Entries | Confirm | Named | Wanted | Contents | Copied | Offered | NotTaken
 
 /** Numbers are never used twice. */
 const TYPES = {
@@ -81,6 +88,8 @@ const TYPES = {
   wanted: 7,
   contents: 8,
   copied: 9,
+  offer: 10,
+  notTaken: 11,
 } as const satisfies Record<Message['kind'], number>
 const KINDS: ReadonlyMap<number, Message['kind']> = new Map(
   Object.entries(TYPES).map(([kind, type]) => [type, kind as Message['kind']] as const),
@@ -112,32 +121,39 @@ const start = z.object({
 })
 const refused = z.object({ because: z.enum(['UnknownToken', 'OtherEpoch', 'NoCommonVersion']), text: z.string() })
 
-export function encodeMessage(message: Message): { readonly type: number; readonly parts: readonly Uint8Array[] } {
-  const type = TYPES[message.kind]
-  switch (message.kind) {
-    case 'hello':
-    case 'start':
-    case 'refused': {
-      const { kind: _, ...rest } = message
-      return { type, parts: [Buffer.from(JSON.stringify(rest))] }
-    }
-    case 'entries':
-      return { type, parts: encodeEntries(message) }
-    case 'confirm': {
-      const bytes = Buffer.allocUnsafe(7)
-      bytes.writeUIntBE(message.sequence, 0, 6)
-      bytes.writeUInt8(message.complete ? 1 : 0, 6)
-      return { type, parts: [bytes] }
-    }
-    case 'named':
-      return { type, parts: encodeNamed(message.messages) }
-    case 'wanted':
-      return { type, parts: [Buffer.from(message.queueIds.join(' '))] }
-    case 'contents':
-      return { type, parts: encodeContents(message.contents) }
-    case 'copied':
-      return { type, parts: [] }
-  }
+const notTaken = z.object({ queueId: z.string(), text: z.string() })
+
+export function encodeMessage<K extends Message['kind']>(
+  message: MessageOf<K>,
+): { readonly type: number; readonly parts: readonly Uint8Array[] } {
+  const encode: Encoder<K> = ENCODERS[message.kind as K]
+  return { type: TYPES[message.kind], parts: encode(message) }
+}
+
+export type MessageOf<K extends Message['kind']> = Extract<Message, { readonly kind: K }>
+type Encoder<K extends Message['kind']> = (message: MessageOf<K>) => readonly Uint8Array[]
+
+const ENCODERS: { readonly [K in Message['kind']]: Encoder<K> } = {
+  hello: formatJson,
+  start: formatJson,
+  refused: formatJson,
+  entries: encodeEntries,
+  confirm: ({ sequence, complete }) => {
+    const bytes = Buffer.allocUnsafe(7)
+    bytes.writeUIntBE(sequence, 0, 6)
+    bytes.writeUInt8(complete ? 1 : 0, 6)
+    return [bytes]
+  },
+  named: ({ messages }) => encodeNamed(messages),
+  wanted: ({ queueIds }) => [Buffer.from(queueIds.join(' '))],
+  contents: ({ contents }) => encodeContents(contents),
+  copied: () => [],
+  offer: encodeOffer,
+  notTaken: formatJson,
+}
+
+function formatJson({ kind: _kind, ...rest }: Message): readonly Uint8Array[] {
+  return [Buffer.from(JSON.stringify(rest))]
 }
 
 /** Throws LinkFault for what is no message. */
@@ -147,7 +163,7 @@ export function decodeMessage({ type, payload }: Pick<Frame, 'type' | 'payload'>
   return DECODERS[kind](payload)
 }
 
-const DECODERS: { readonly [K in Message['kind']]: (payload: Buffer) => Extract<Message, { readonly kind: K }> } = {
+const DECODERS: { readonly [K in Message['kind']]: (payload: Buffer) => MessageOf<K> } = {
   hello: (payload) => ({ kind: 'hello', ...parseJson(hello, 'hello', payload) }),
   start: (payload) => ({ kind: 'start', ...parseJson(start, 'start', payload) }),
   refused: (payload) => ({ kind: 'refused', ...parseJson(refused, 'refused', payload) }),
@@ -160,6 +176,11 @@ const DECODERS: { readonly [K in Message['kind']]: (payload: Buffer) => Extract<
   wanted: (payload) => ({ kind: 'wanted', queueIds: payload.length === 0 ? [] : payload.toString('latin1').split(' ').map(parseId) }),
   contents: (payload) => ({ kind: 'contents', contents: decodeContents(payload) }),
   copied: () => ({ kind: 'copied' }),
+  offer: (payload) => ({ kind: 'offer', ...decodeOffer(payload) }),
+  notTaken: (payload) => {
+    const { queueId, text } = parseJson(notTaken, 'notTaken', payload)
+    return { kind: 'notTaken', queueId: parseId(queueId), text }
+  },
 }
 
 function parseJson<T>(schema: z.ZodType<T>, kind: string, payload: Buffer): T {

@@ -4,6 +4,7 @@ import { receiveCopy } from './copy-receiver.ts'
 import { LinkFault } from './frames.ts'
 import { type Link, unexpected } from './link.ts'
 import { type Entries, type Start, VERSIONS } from './messages.ts'
+import { Offers } from './offers.ts'
 
 /**
  * The standby's end of a log link: takes the primary's log for its own. What must never happen: a confirmation of what is not fsynced here,
@@ -15,7 +16,16 @@ const PENDING_BYTES = 32 * 2 ** 20
 
 export type FollowerStore = Pick<
   LogQueueStore,
-  'lastSequence' | 'applyEntries' | 'epochTable' | 'isComplete' | 'cutsTo' | 'joinEpoch' | 'beginCopy' | 'setCommitted'
+  | 'lastSequence'
+  | 'applyEntries'
+  | 'epochTable'
+  | 'isComplete'
+  | 'cutsTo'
+  | 'joinEpoch'
+  | 'beginCopy'
+  | 'aside'
+  | 'readAside'
+  | 'setCommitted'
 >
 
 export type ReceiverOptions = {
@@ -44,12 +54,14 @@ export async function runReceiver(options: ReceiverOptions): Promise<void> {
 class Receiver {
   readonly #options: ReceiverOptions
   readonly #failed = Promise.withResolvers<never>()
+  readonly #offers: Offers
   readonly #applying = new Set<Promise<void>>()
   #pendingBytes = 0
   #committed = 0
 
   constructor(options: ReceiverOptions) {
     this.#options = options
+    this.#offers = new Offers(options)
     this.#failed.promise.catch(() => undefined)
   }
 
@@ -62,13 +74,13 @@ class Receiver {
       table: store.epochTable(),
       complete: store.isComplete(),
       cutsTo: store.cutsTo(),
-      aside: 0,
+      aside: store.aside().length,
     })
     const start = await link.expect('start', epoch)
     if (start.with.kind === 'entries') await this.#join(start, start.with.from)
     else await this.#copy(start, start.with)
     this.#confirm()
-    await Promise.race([this.#takeEntries(), this.#failed.promise])
+    await Promise.race([this.#takeEntries(), this.#offers.run(), this.#failed.promise])
   }
 
   /** Where the logs part is found by both sides, and must be the same: everything else would leave entries that the primary lacks. */
@@ -93,6 +105,10 @@ class Receiver {
     for (;;) {
       const message = await link.next(epoch)
       if (message === undefined) return
+      if (message.kind === 'notTaken') {
+        this.#offers.notTaken()
+        continue
+      }
       if (message.kind !== 'entries') throw unexpected('entries', message)
       this.#committed = Math.max(this.#committed, message.committed)
       if (message.entries.length === 0) this.#noteCommitted()
@@ -110,6 +126,7 @@ class Receiver {
       .then(() => {
         this.#noteCommitted()
         this.#confirm()
+        this.#offers.wake()
       }, this.#failed.reject)
       .finally(() => {
         this.#pendingBytes -= bytes
@@ -129,6 +146,7 @@ class Receiver {
   }
 
   async settled(): Promise<void> {
+    this.#offers.stop()
     await Promise.all(this.#applying)
   }
 }

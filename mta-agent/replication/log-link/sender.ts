@@ -3,7 +3,7 @@ import type { Millis } from '../timers.ts'
 import { sendCopy } from './copy-sender.ts'
 import { LinkFault } from './frames.ts'
 import { type Link, unexpected } from './link.ts'
-import type { Confirm, Hello } from './messages.ts'
+import type { Confirm, Hello, Offered } from './messages.ts'
 import { type FullCopyPlan, planStart } from './plan-start.ts'
 import { Wakening } from './wakening.ts'
 
@@ -18,7 +18,7 @@ const BATCH_ENTRIES = 256
 /** How late a standby may hear what is committed, where no entries tell it. */
 const COMMITTED_EVERY: Millis = 100
 
-export type SourceStore = Pick<LogQueueStore, 'lastSequence' | 'firstSequence' | 'readLog' | 'epochTable' | 'openCopySource'>
+export type SourceStore = Pick<LogQueueStore, 'lastSequence' | 'firstSequence' | 'readLog' | 'epochTable' | 'openCopySource' | 'takeBack'>
 
 export type SenderOptions = {
   readonly link: Link
@@ -38,12 +38,15 @@ export class LogSender {
   readonly #options: SenderOptions
   readonly #wakening = new Wakening()
   readonly #sent = new SentBytes(WINDOW_BYTES)
+  readonly #failed = Promise.withResolvers<never>()
+  #taking: Promise<void> = Promise.resolve()
   #confirmed = 0
   #next = Infinity
   #ended = false
 
   constructor(options: SenderOptions) {
     this.#options = options
+    this.#failed.promise.catch(() => undefined)
   }
 
   /** Call it when entries became durable or committed. */
@@ -68,7 +71,7 @@ export class LogSender {
     try {
       if (plan.kind === 'entries') this.#beginByLog(plan)
       else await this.#beginByCopy(plan)
-      await Promise.race([this.#hear(), this.#send()])
+      await Promise.race([this.#hear(), this.#send(), this.#failed.promise])
     } finally {
       this.#ended = true
       this.#wakening.wake()
@@ -106,7 +109,11 @@ export class LogSender {
     for (;;) {
       const message = await link.next(epoch)
       if (message === undefined) return
-      if (message.kind !== 'confirm') throw unexpected('a confirm', message)
+      if (message.kind === 'offer') {
+        this.#takeBack(message)
+        continue
+      }
+      if (message.kind !== 'confirm') throw unexpected('a confirm or an offer', message)
       if (message.sequence < this.#confirmed || message.sequence >= this.#next) {
         throw new LinkFault(`a confirm must be of ${this.#confirmed} to ${this.#next - 1}, was of ${message.sequence}`)
       }
@@ -115,6 +122,22 @@ export class LogSender {
       onConfirmed(message)
       this.#wakening.wake()
     }
+  }
+
+  /** One after the other: each goes on where the one before has ended. What does not fit changes nothing, and is said. */
+  #takeBack({ message, from }: Offered): void {
+    const { link, store, epoch } = this.#options
+    const take = async (): Promise<void> => {
+      try {
+        await store.takeBack(message, from)
+        this.#wakening.wake()
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error
+        link.send(epoch, { kind: 'notTaken', queueId: message.queueId, text: error.message })
+      }
+    }
+    this.#taking = this.#taking.then(take)
+    this.#taking.catch((error: unknown) => this.#failed.reject(error))
   }
 
   async #send(): Promise<void> {
