@@ -1,3 +1,4 @@
+import type { AgentType } from '#crds/conditions.ts'
 import { planInstance } from '#operator/planning/plan-instance.ts'
 import { planPool } from '#operator/planning/plan-pool.ts'
 import { planStream } from '#operator/planning/plan-stream.ts'
@@ -51,16 +52,24 @@ function step(round: Round, plan: AnyPlan | undefined): Round {
   }
 }
 
-/** Server-side apply of the operator's part: the agent's part stays. */
+const AGENT_TYPES: ReadonlySet<string> = new Set<AgentType>([
+  'Accepting',
+  'Delivering',
+  'AddressesPresent',
+  'StorageAvailable',
+  'CredentialsLoaded',
+  'Drained',
+])
+
+/** Server-side apply of the operator's part: the agent's part stays, and what the operator says no longer goes. */
 function report(fleet: FleetSnapshot, plan: AnyPlan): FleetSnapshot {
   if ('stream' in plan) return { ...fleet, streams: fleet.streams.map((one) => merge(one, plan.stream.metadata.uid, plan.status)) }
   if ('pool' in plan) return { ...fleet, pools: fleet.pools.map((one) => merge(one, plan.pool.metadata.uid, plan.status)) }
-  const types = new Set((plan.status?.conditions ?? []).map(({ type }) => type))
   return {
     ...fleet,
     instances: fleet.instances.map((one) => {
       if (one.metadata.uid !== plan.instance.metadata.uid) return one
-      const agents = (one.status?.conditions ?? []).filter(({ type }) => !types.has(type))
+      const agents = (one.status?.conditions ?? []).filter(({ type }) => AGENT_TYPES.has(type))
       const { agent } = one.status ?? {}
       return {
         ...one,
