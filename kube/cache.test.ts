@@ -128,3 +128,32 @@ test('the answer to a write of our own that comes after the deletion does not br
   cache.expect(thing('a', '9'))
   expect(cache.list()).toEqual([thing('a', '9')])
 })
+
+test('a list that is newer than the watch is taken whole, and what the watch brings from before it is ignored', () => {
+  const { cache, changes } = openCache()
+  const section = cache.openSection()
+  section.replace([thing('changed', '5'), thing('gone', '6'), thing('foreign', '7', 'y')], '10')
+  changes.length = 0
+  cache.catchUp([thing('changed', '12'), thing('new', '13')], '20', ({ owner }) => owner === 'x')
+  expect(changes).toEqual(['mail/changed 5→12', 'mail/new -→13', 'mail/gone 6→-'])
+  section.put(thing('changed', '11'))
+  section.put(thing('gone', '14'))
+  section.remove(thing('gone', '15'))
+  section.put(thing('new', '13'))
+  expect(cache.list().map(({ metadata: { name, resourceVersion } }) => `${name} ${resourceVersion}`)).toEqual([
+    'changed 12',
+    'foreign 7',
+    'new 13',
+  ])
+  section.put(thing('gone', '21'))
+  section.remove(thing('changed', '22'))
+  expect(cache.list().map(({ metadata: { name } }) => name)).toEqual(['foreign', 'gone', 'new'])
+})
+
+test('what the watch has shown after a list was made is not taken back by it', () => {
+  const { cache } = openCache()
+  const section = cache.openSection()
+  section.replace([thing('later', '25'), thing('changed', '22')], '25')
+  cache.catchUp([thing('changed', '12')], '20', () => true)
+  expect(cache.list()).toEqual([thing('changed', '22'), thing('later', '25')])
+})

@@ -89,6 +89,22 @@ export class Cache<T extends KubeObject, I extends string = never> {
     this.#put(object)
   }
 
+  /**
+   * A list that is newer than what the watches have shown so far: of the objects in `scope` this is all there is, as of `resourceVersion`. What the
+   * watches still bring from before it is then ignored.
+   */
+  catchUp(objects: readonly T[], resourceVersion: string, scope: (object: T) => boolean): void {
+    for (const object of objects) this.expect(object)
+    const present = new Set(objects.map((object) => formatKey(keyOf(object))))
+    for (const [key, known] of [...this.#objects]) {
+      if (present.has(key) || !scope(known) || !isOlderVersion(known.metadata.resourceVersion, resourceVersion)) continue
+      for (const { keys } of this.#sections) keys.delete(key)
+      this.#expected.set(key, resourceVersion)
+      this.#remove(key)
+      this.#bury(key, resourceVersion)
+    }
+  }
+
   /** The place where one reflector puts its objects: those of a namespace, or all. All must be opened before the first is filled. */
   openSection(namespace?: string): Sink<T> {
     const section = Symbol('section')

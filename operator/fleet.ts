@@ -4,7 +4,8 @@ import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
 import { Cache, type Change } from '#kube/cache.ts'
 import type { Client } from '#kube/client.ts'
-import type { Clock } from '#kube/clock.ts'
+import { backOffMillis, type Clock } from '#kube/clock.ts'
+import { isKubeError } from '#kube/errors.ts'
 import { type ReflectorReport, runReflector } from '#kube/reflector.ts'
 import * as kube from '#kube/resources.ts'
 import type {
@@ -51,6 +52,9 @@ const SELECTED: Partial<Record<WatchedKind, string>> = {
   EndpointSlice: `${SLICE_MANAGER}=${GROUP}`,
 }
 const KINDS = Object.keys(WATCHED) as WatchedKind[]
+/** What plans give out (addresses and ports, by the instances) or do once only (one Pod at a time, one volume). */
+const ALLOTTED = ['MTAInstance', 'Pod', 'PersistentVolumeClaim'] as const satisfies readonly WatchedKind[]
+const CATCH_UP_BACK_OFF = { firstMillis: 200, maxMillis: 5000 }
 
 function ours<T extends kube.KubeObject>(kind: keyof typeof RESOURCES): kube.Resource<T> {
   return kube.resource<T>({ group: GROUP, version: VERSION, kind, plural: RESOURCES[kind], namespaced: true })
@@ -87,6 +91,46 @@ export class Fleet {
     await Promise.all(KINDS.map((kind) => this.#caches[kind].waitForSync(signal)))
   }
 
+  /**
+   * Reads what is given out as it is now and shows it to the caches. A new leader needs that before its first plan: the watches may be behind what the leader
+   * before it wrote last, and an address or a port would be given out twice. Tries until it is done or the signal aborts.
+   */
+  async catchUp(signal: AbortSignal): Promise<void> {
+    const places = this.#options.namespaces.length > 0 ? this.#options.namespaces : [undefined]
+    const turns = ALLOTTED.flatMap((kind) => places.map((namespace) => this.#catchUpWith(kind, namespace, signal)))
+    await Promise.all(turns)
+  }
+
+  async #catchUpWith(kind: (typeof ALLOTTED)[number], namespace: string | undefined, signal: AbortSignal): Promise<void> {
+    const { clock, onReport } = this.#options
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await this.#readAnew(kind, namespace, signal)
+      } catch (error) {
+        signal.throwIfAborted()
+        if (!isKubeError(error)) throw error
+        const retryMillis = backOffMillis(CATCH_UP_BACK_OFF, failures, clock.random())
+        onReport(kind, { kind: 'failed', step: 'list', error, retryMillis })
+        await clock.sleep(retryMillis, signal)
+      }
+    }
+  }
+
+  async #readAnew(kind: (typeof ALLOTTED)[number], namespace: string | undefined, signal: AbortSignal): Promise<void> {
+    const of = WATCHED[kind] as kube.Resource
+    // Foreign Pods and claims may be many, and nothing of ours is given out by them.
+    const selection = {
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(kind === 'MTAInstance' ? {} : { labelSelector: `${LABELS.managedBy}=${GROUP}` }),
+    }
+    const { items, resourceVersion } = await this.#options.client.list(of, selection, { signal })
+    const objects = items.map((item) => prepare({ ...item, apiVersion: kube.apiVersionOf(of), kind }))
+    const isSelected = ({ metadata }: kube.KubeObject): boolean =>
+      (namespace === undefined || metadata.namespace === namespace) &&
+      (kind === 'MTAInstance' || metadata.labels?.[LABELS.managedBy] === GROUP)
+    this.#caches[kind].catchUp(objects, resourceVersion, isSelected)
+  }
+
   /** Kinds that have not been listed yet. */
   unsynced(): readonly WatchedKind[] {
     return KINDS.filter((kind) => !this.#caches[kind].hasSynced())
@@ -112,8 +156,7 @@ export class Fleet {
   expect(object: kube.KubeObject): void {
     const kind = KINDS.find((one) => one === object.kind)
     if (kind === undefined) return
-    const { managedFields: _, ...metadata } = object.metadata as kube.ObjectMeta & { readonly managedFields?: unknown }
-    this.#caches[kind].expect(trim({ ...object, metadata }))
+    this.#caches[kind].expect(prepare(object))
   }
 
   ours(): Ours {
@@ -159,6 +202,11 @@ export class Fleet {
         runReflector({ client, of, selection, sink, clock, trim, onStep, onReport: (report) => onReport(kind, report) }, signal)
     })
   }
+}
+
+function prepare(object: kube.KubeObject): kube.KubeObject {
+  const { managedFields: _, ...metadata } = object.metadata as kube.ObjectMeta & { readonly managedFields?: unknown }
+  return trim({ ...object, metadata })
 }
 
 /** Whole when it is of our making or a kind that is read whole; of foreign Pods, Services and the like only who and whose they are. */

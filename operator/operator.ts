@@ -62,6 +62,12 @@ export class Operator implements Health {
 
   /** Works until the signal aborts; resolves when the last reconcile has ended. */
   async run(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#parts.fleet.catchUp(signal)
+    } catch (error) {
+      if (signal.aborted) return
+      throw error
+    }
     const { streams, pools, instances } = this.#parts.fleet.ours()
     const all = [...streams, ...pools, ...instances].map(({ kind, metadata: { namespace = '', name } }) => ({
       kind,
