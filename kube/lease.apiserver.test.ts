@@ -43,10 +43,20 @@ test('one of two leads; when it releases, the other leads at once', async () => 
   )
   expect(await holderOf('released')).toBe('one')
   const released = performance.now()
-  await first[Symbol.asyncDispose]()
+  await first.release()
   await using _ = await second
   expect(performance.now() - released).toBeLessThan(1000)
   expect([first.lost.aborted, await holderOf('released')]).toEqual([false, 'two'])
+})
+
+test('one that ends without releasing is followed after its lease duration, not before', async () => {
+  const first = await acquire('left', 'one')
+  const second = acquire('left', 'two')
+  const ended = performance.now()
+  await first[Symbol.asyncDispose]()
+  await using _ = await second
+  // The last renewal may have been a moment before the end.
+  expect(performance.now() - ended).toBeGreaterThan(TIMES.leaseDurationMillis - 2 * TIMES.retryMillis)
 })
 
 test('a holder that went without a word is followed after its lease duration, not before', async () => {

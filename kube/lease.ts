@@ -134,10 +134,12 @@ export type Election = {
   ) => void
 }
 
-/** Disposing releases the lease, so that another takes it at once: dispose only after all work has stopped. */
+/** Disposing ends the renewals and no more: others follow after the lease duration, as if we had crashed. */
 export type HeldLease = AsyncDisposable & {
   /** Aborts when the lease is no longer ours: stop at once. */
   readonly lost: AbortSignal
+  /** Gives the lease up, so that another takes it at once: only after all work has stopped. Nothing to do when it is lost. */
+  release(): Promise<void>
 }
 
 export class LeaseLost extends Error {
@@ -149,7 +151,7 @@ export class LeaseLost extends Error {
   }
 }
 
-/** Waits until the lease is ours, then keeps it renewed until disposed or lost. */
+/** Waits until the lease is ours, then keeps it renewed until released, disposed or lost. */
 export async function acquireLease(election: Election, signal: AbortSignal): Promise<HeldLease> {
   requireOrder(election.times)
   const keeper = new LeaseKeeper(election)
@@ -190,13 +192,17 @@ class LeaseKeeper {
     const lost = new AbortController()
     const stop = new AbortController()
     const renewing = this.#renewUntil(stop.signal, lost)
+    const end = async () => {
+      stop.abort()
+      await renewing
+    }
     return {
       lost: lost.signal,
-      [Symbol.asyncDispose]: async () => {
-        stop.abort()
-        await renewing
+      release: async () => {
+        await end()
         if (!lost.signal.aborted) await this.#release()
       },
+      [Symbol.asyncDispose]: end,
     }
   }
 

@@ -10,14 +10,12 @@ import { openHealthServer } from './health.ts'
 import { type Log, openLog } from './log.ts'
 import { type Metrics, openMetrics } from './metrics.ts'
 import { Operator } from './operator.ts'
+import { runReign, stopMillisOf } from './reign.ts'
 
 /**
  * The operator: config → client → caches → controllers, then waiting for SIGTERM. Every replica keeps its caches warm, one leads. A replica that loses the lead stops
  * all its reconciles before anyone can follow, and stands again; if they do not stop, the process ends.
  */
-
-/** Less than what lies between the renew deadline and the end of the lease. */
-const STOP_MILLIS = 4000
 
 async function main(env: Readonly<Record<string, string | undefined>>): Promise<number> {
   const config = readConfig(env)
@@ -117,32 +115,18 @@ async function reign({ config, log, metrics, client, stop }: Parts, operator: Op
     },
     stop.signal,
   )
-  const end = AbortSignal.any([stop.signal, lease.lost])
   metrics.setLeading(1)
   log.info('leading')
   try {
-    await endWithin(operator.run(end), end, STOP_MILLIS)
-  } finally {
-    metrics.setLeading(0)
+    await runReign({ lease, work: (end) => operator.run(end), stop: stop.signal, stopMillis: stopMillisOf(config.lease) })
+  } catch (error) {
+    // Whatever is still running must end before the lease does: nothing is waited for, and nothing closed in good order.
+    log.fatal({ error }, 'ended by an error')
+    process.exit(1)
   }
+  metrics.setLeading(0)
   if (lease.lost.aborted)
     log.warn({ because: lease.lost.reason instanceof LeaseLost ? lease.lost.reason.because : lease.lost.reason }, 'lead lost')
-}
-
-/** What does not end when it is told to must not go on beside the next leader: then the process ends. */
-async function endWithin(work: Promise<void>, end: AbortSignal, millis: number): Promise<void> {
-  const late = Promise.withResolvers<never>()
-  const arm = () => setTimeout(() => late.reject(new Error(`reconciles must end within ${millis} ms of being told, and did not`)), millis)
-  const timers: NodeJS.Timeout[] = []
-  const onEnd = () => timers.push(arm())
-  end.addEventListener('abort', onEnd, { once: true })
-  if (end.aborted) onEnd()
-  try {
-    await Promise.race([work, late.promise])
-  } finally {
-    end.removeEventListener('abort', onEnd)
-    for (const timer of timers) clearTimeout(timer)
-  }
 }
 
 /** A part that fails ends the process: half an operator is worse than none. */
