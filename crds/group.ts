@@ -28,6 +28,8 @@ export const SLICE_MANAGER = 'endpointslice.kubernetes.io/managed-by'
 export const ANNOTATIONS = {
   /** Hash of everything in a Pod that cannot change while it runs; another hash means another Pod. */
   podHash: 'mtafleet.io/pod-hash',
+  /** On an MTAInstance, by an admin: its node, named here, is lost for good, so the instance may be deleted (docs/node-lost.md). */
+  nodeLost: 'mtafleet.io/node-lost',
   /** On the MTAInstance of a primary, by the operator or an admin: the epoch that shall end with a switchover. Of another epoch it is nothing. */
   switchover: 'mtafleet.io/switchover',
   /** On the MTAInstance of a standby, by an admin: the old primary is down, promote this one (mta-agent/contract/requests.ts). */

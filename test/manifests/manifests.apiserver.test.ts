@@ -103,6 +103,14 @@ describe('the policies leave the cluster its own work', () => {
     expect(await refusal(call, argv)).toBeUndefined()
   })
 
+  test('whoever has lost a node for good can delete what was on it, once he has named it', async () => {
+    const scope = scopeOf('cluster-work', 'jane')
+    const deletion = () => refusal(call, [...scope, 'delete', '--dry-run=server', 'mtai', 'password-resets-0-a'])
+    expect(await deletion()).toContain('annotate it with mtafleet.io/node-lost=node1 first')
+    await call([...scope, 'annotate', 'mtai', 'password-resets-0-a', 'mtafleet.io/node-lost=node1'])
+    expect(await deletion()).toBeUndefined()
+  })
+
   test('a namespace goes with the pools that are in use in it', async () => {
     const argv = ['delete', '--dry-run=server', 'ipp', 'transactional']
     expect(await refusal(call, [...scopeOf('cluster-work', CONTROLLERS[1]), ...argv])).toBeUndefined()
