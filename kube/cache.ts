@@ -27,7 +27,8 @@ export class Cache<T extends KubeObject, I extends string = never> {
   readonly #sections: { readonly namespace: string | undefined; readonly keys: Set<string> }[] = []
   #listed: readonly T[] | undefined
   readonly #listeners: ((change: Change<T>) => void)[] = []
-  readonly #unsynced = new Set<symbol>()
+  /** Section → its namespace. */
+  readonly #unsynced = new Map<symbol, string | undefined>()
   readonly #synced = Promise.withResolvers<void>()
 
   constructor(indexes: Indexes<T, I>) {
@@ -55,6 +56,11 @@ export class Cache<T extends KubeObject, I extends string = never> {
 
   hasSynced(): boolean {
     return this.#sections.length > 0 && this.#unsynced.size === 0
+  }
+
+  /** The namespaces of the sections that have no list yet; undefined for the one that holds all. */
+  unsynced(): readonly (string | undefined)[] {
+    return [...this.#unsynced.values()]
   }
 
   /** Resolves when every section has its first list. */
@@ -110,7 +116,7 @@ export class Cache<T extends KubeObject, I extends string = never> {
     const section = Symbol('section')
     const keys = new Set<string>()
     this.#sections.push({ namespace, keys })
-    this.#unsynced.add(section)
+    this.#unsynced.set(section, namespace)
     const put = (object: T) => {
       const key = formatKey(keyOf(object))
       if (!this.#isNews(key, object.metadata.resourceVersion)) return

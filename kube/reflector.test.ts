@@ -22,7 +22,7 @@ const failure = (is: KubeFailure) => new KubeError(is, is.kind)
 const GONE = failure({ kind: 'gone' })
 const REFUSED = failure({ kind: 'unavailable', reason: 'refused' })
 
-async function play(answers: readonly Answer[], sinkThrows?: Error) {
+async function play(answers: readonly Answer[], { sinkThrows, isGone }: { readonly sinkThrows?: Error; readonly isGone?: boolean } = {}) {
   const stop = new AbortController()
   const [asked, got, reports, slept]: [string[], string[], ReflectorReport[], number[]] = [[], [], [], []]
   let now = 0
@@ -69,7 +69,18 @@ async function play(answers: readonly Answer[], sinkThrows?: Error) {
     put: say('+'),
     remove: say('-'),
   }
-  await runReflector({ client, of: PODS, selection: {}, sink, clock, onReport: (report) => reports.push(report) }, stop.signal)
+  await runReflector(
+    {
+      client,
+      of: PODS,
+      selection: {},
+      sink,
+      clock,
+      ...(isGone === undefined ? {} : { isGone: async () => isGone }),
+      onReport: (report) => reports.push(report),
+    },
+    stop.signal,
+  )
   return { asked, got, slept, lists: reports.filter(({ kind }) => kind === 'listed') }
 }
 
@@ -119,9 +130,17 @@ test('a list that fails is tried again: no kind yet, no rights yet, no server', 
   expect([asked, got]).toEqual([['list', 'list', 'list', 'list', 'list', 'watch 1'], ['= a']])
 })
 
+test('where the rights are gone with the namespace there is nothing, until it comes back', async () => {
+  const forbidden = { fail: failure({ kind: 'forbidden' }) }
+  const answers = [forbidden, { list: ['a'], at: '7' }]
+  expect((await play(answers, { isGone: true })).got).toEqual(['= ', '= a'])
+  expect((await play(answers, { isGone: false })).got).toEqual(['= a'])
+  expect((await play([{ fail: REFUSED }, { list: ['a'], at: '7' }], { isGone: true })).got).toEqual(['= a'])
+})
+
 test('a throw of the sink ends it, for the copy can no longer be trusted', async () => {
   const answers: Answer[] = [{ list: [], at: '1' }, { watch: [['ADDED', 'a', '2']] }]
-  await expect(play(answers, new Error('a defect'))).rejects.toThrow('a defect')
+  await expect(play(answers, { sinkThrows: new Error('a defect') })).rejects.toThrow('a defect')
 })
 
 test('the wait doubles up to its cap, and chance takes up to half of it', () => {

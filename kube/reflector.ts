@@ -44,6 +44,11 @@ export type Reflector<T extends KubeObject> = {
   readonly selection: Selection
   readonly sink: Sink<T>
   readonly clock: Clock
+  /**
+   * Asked when a list is forbidden: whether the place that is selected does not exist. Rights in a namespace go with it, and so does everything else: then
+   * there is nothing, which must not be waited for. It is listed again all the same, for it may come back.
+   */
+  readonly isGone?: (signal: AbortSignal) => Promise<boolean>
   /** Leaves out what nobody reads, so that it is not kept. */
   readonly trim?: (object: T) => T
   readonly times?: ReflectorTimes
@@ -148,6 +153,8 @@ class ReflectorRun<T extends KubeObject> {
     const asked = error.failure.kind === 'tooManyRequests' ? error.failure.retryAfterSeconds * 1000 : 0
     const retryMillis = Math.max(asked, this.#nextDelay())
     this.#reflector.onReport?.({ kind: 'failed', step, error, retryMillis })
+    if (step === 'list' && isKubeError(error, 'forbidden') && (await this.#reflector.isGone?.(this.#signal)) === true)
+      this.#reflector.sink.replace([], '')
     await this.#pause(retryMillis)
   }
 

@@ -109,6 +109,7 @@ export class Fleet {
       } catch (error) {
         signal.throwIfAborted()
         if (!isKubeError(error)) throw error
+        if (isKubeError(error, 'forbidden') && (await this.#isGone(namespace, signal))) return
         const retryMillis = backOffMillis(CATCH_UP_BACK_OFF, failures, clock.random())
         onReport(kind, { kind: 'failed', step: 'list', error, retryMillis })
         await clock.sleep(retryMillis, signal)
@@ -131,9 +132,20 @@ export class Fleet {
     this.#caches[kind].catchUp(objects, resourceVersion, isSelected)
   }
 
-  /** Kinds that have not been listed yet. */
-  unsynced(): readonly WatchedKind[] {
-    return KINDS.filter((kind) => !this.#caches[kind].hasSynced())
+  /** A namespace of the list that was deleted must not hold up the others. One of which nothing can be learned is not gone. */
+  async #isGone(namespace: string | undefined, signal: AbortSignal): Promise<boolean> {
+    if (namespace === undefined) return false
+    try {
+      return (await this.#options.client.find(kube.NAMESPACES, { name: namespace }, { signal })) === undefined
+    } catch (error) {
+      if (!isKubeError(error)) throw error
+      return false
+    }
+  }
+
+  /** What has not been listed yet: kinds, with their namespace where there is a list of them. */
+  unsynced(): readonly string[] {
+    return KINDS.flatMap((kind) => this.#caches[kind].unsynced().map((namespace) => nameOf(kind, namespace)))
   }
 
   /** Reflectors that took no step for so long. */
@@ -193,16 +205,19 @@ export class Fleet {
     const of = WATCHED[kind] as kube.Resource
     const places = of.namespaced && namespaces.length > 0 ? namespaces : [undefined]
     return places.map((namespace) => {
-      const name = namespace === undefined ? kind : `${kind} in ${namespace}`
+      const name = nameOf(kind, namespace)
       const sink = this.#caches[kind].openSection(namespace)
       const onStep = () => this.#steps.set(name, clock.monotonic())
       const labelSelector = SELECTED[kind]
       const selection = { ...(namespace === undefined ? {} : { namespace }), ...(labelSelector === undefined ? {} : { labelSelector }) }
+      const isGone = (signal: AbortSignal) => this.#isGone(namespace, signal)
       return (signal) =>
-        runReflector({ client, of, selection, sink, clock, trim, onStep, onReport: (report) => onReport(kind, report) }, signal)
+        runReflector({ client, of, selection, sink, clock, isGone, trim, onStep, onReport: (report) => onReport(kind, report) }, signal)
     })
   }
 }
+
+const nameOf = (kind: WatchedKind, namespace: string | undefined): string => (namespace === undefined ? kind : `${kind} in ${namespace}`)
 
 function prepare(object: kube.KubeObject): kube.KubeObject {
   const { managedFields: _, ...metadata } = object.metadata as kube.ObjectMeta & { readonly managedFields?: unknown }
