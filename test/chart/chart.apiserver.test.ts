@@ -251,6 +251,13 @@ test('uninstalling takes the operator away and leaves the streams', async () => 
   await ask(['apply', '--filename', 'test/manifests/right/stream-smallest.yaml', '--namespace', 'mail'])
   await helm(['upgrade', 'mtafleet', CHART, ...scope, '--set', 'replicas=3'])
   expect(await ask(['get', 'deployment', '--namespace', 'mtafleet-system', '--output=jsonpath={.items[*].spec.replicas}'])).toBe('3')
+  const elsewhere = ['--namespace', 'elsewhere', '--kubeconfig', own.kubeconfig, '--create-namespace']
+  const bare = ['--set', 'crds.enabled=false', '--set', 'admissionPolicies.enabled=false', '--set', 'rbac.aggregateClusterRoles=false']
+  for (const second of ['another', 'mtafleet']) {
+    await expect(helm(['install', second, CHART, ...elsewhere, ...bare])).rejects.toThrow(
+      'mtafleet must be installed once in a cluster, and is there already as release mtafleet in namespace mtafleet-system',
+    )
+  }
   await helm(['uninstall', 'mtafleet', ...scope])
   expect(await ask(['get', 'deployment', '--all-namespaces', '--output=name'])).toBe('')
   expect(await ask(['get', 'stream', '--all-namespaces', '--output=name'])).toBe('sendingstream.mtafleet.io/password-resets\n')

@@ -28,6 +28,22 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- with .Values.image }}{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}{{ end }}
 {{- end }}
 
+{{/*
+One installation in a cluster: two operators would give out the same ports and addresses, and the admission policies know one of them only. Without a cluster
+(helm template, Argo CD) nothing is found here.
+*/}}
+{{- define "mtafleet.alone" -}}
+{{- range (lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "").items }}
+{{- $labels := .metadata.labels | default dict }}
+{{- $annotations := .metadata.annotations | default dict }}
+{{- $name := get $annotations "meta.helm.sh/release-name" }}
+{{- $namespace := get $annotations "meta.helm.sh/release-namespace" }}
+{{- if and (eq (get $labels "app.kubernetes.io/name") "mtafleet") $name (or (ne $name $.Release.Name) (ne $namespace $.Release.Namespace)) }}
+{{- fail (printf "mtafleet must be installed once in a cluster, and is there already as release %s in namespace %s: upgrade or uninstall that one" $name $namespace) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What a schema cannot compare. */}}
 {{- define "mtafleet.check" -}}
 {{- $range := splitList "-" .Values.portRange }}
