@@ -8,6 +8,7 @@ test('three variables are enough', () => {
     namespace: 'mtafleet-system',
     podName: 'operator-1',
     agentImage: 'mtafleet:1',
+    agentImagePullSecrets: [],
     watchNamespaces: [],
     logLevel: 'Info',
     ports: { first: 20000, last: 24999 },
@@ -21,6 +22,7 @@ test('everything can be set, and what is set to nothing is not set', () => {
   const env = {
     ...LEAST,
     WATCH_NAMESPACES: 'one, two',
+    AGENT_IMAGE_PULL_SECRETS: 'registry,mirror',
     PORT_RANGE: '30000-30999',
     LOG_LEVEL: '',
     HTTP_PORT: '0',
@@ -28,6 +30,7 @@ test('everything can be set, and what is set to nothing is not set', () => {
   }
   expect(readConfig(env)).toMatchObject({
     watchNamespaces: ['one', 'two'],
+    agentImagePullSecrets: ['registry', 'mirror'],
     ports: { first: 30000, last: 30999 },
     logLevel: 'Info',
     http: { port: 0 },

@@ -14,14 +14,17 @@ const PortRange = z
   })
   .refine(({ first, last }) => first >= 1024 && last <= 65535 && last - first >= 2, 'must be at least three ports from 1024 to 65535')
 
+const names = z
+  .string()
+  .default('')
+  .transform((list) => list.split(',').flatMap((name) => name.trim() || []))
+
 const Environment = z.object({
   OPERATOR_NAMESPACE: text,
   POD_NAME: text,
   AGENT_IMAGE: text,
-  WATCH_NAMESPACES: z
-    .string()
-    .default('')
-    .transform((names) => names.split(',').flatMap((name) => name.trim() || [])),
+  AGENT_IMAGE_PULL_SECRETS: names,
+  WATCH_NAMESPACES: names,
   LOG_LEVEL: z.enum(['Debug', 'Info', 'Warn', 'Error']).default('Info'),
   PORT_RANGE: PortRange.prefault('20000-24999'),
   KUBECONFIG: text.optional(),
@@ -37,6 +40,7 @@ export type Config = {
   readonly namespace: string
   readonly podName: string
   readonly agentImage: string
+  readonly agentImagePullSecrets: readonly string[]
   /** Empty: all. */
   readonly watchNamespaces: readonly string[]
   readonly logLevel: 'Debug' | 'Info' | 'Warn' | 'Error'
@@ -75,6 +79,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     namespace: data.OPERATOR_NAMESPACE,
     podName: data.POD_NAME,
     agentImage: data.AGENT_IMAGE,
+    agentImagePullSecrets: data.AGENT_IMAGE_PULL_SECRETS,
     watchNamespaces: data.WATCH_NAMESPACES,
     logLevel: data.LOG_LEVEL,
     ports: data.PORT_RANGE,

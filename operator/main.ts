@@ -66,7 +66,7 @@ async function run(parts: Parts): Promise<void> {
     client,
     namespaces: config.watchNamespaces,
     clock: systemClock,
-    settings: { agentImage: config.agentImage, ports: config.ports },
+    settings: { agentImage: config.agentImage, agentImagePullSecrets: config.agentImagePullSecrets, ports: config.ports },
     onReport: (kind, report) => {
       metrics.observeReflector(kind, report)
       if (report.kind === 'failed')

@@ -141,7 +141,7 @@ function planLife(fleet: FleetSnapshot, instance: MTAInstance, pod: Pod | undefi
 function planWork(fleet: FleetSnapshot, instance: MTAInstance, pod: Pod | undefined, now: number): Steps {
   const claim = planClaim(fleet, instance)
   if (claim === 'Foreign') return NOTHING
-  const desired = buildPod(instance, fleet.settings.agentImage)
+  const desired = buildPod(instance, fleet.settings)
   const steps = pod === undefined ? planNewPod(fleet, instance, desired) : planExistingPod(fleet, instance, { pod, desired, now })
   return { ...steps, changes: [...claim, ...steps.changes] }
 }

@@ -33,6 +33,8 @@ export type FleetSnapshot = {
 export type Settings = {
   /** Image of the agent where a stream names none. */
   readonly agentImage: string
+  /** Names of Secrets that the kubelet pulls the agents' images with, in the namespace of each stream; one that is missing there is passed over. */
+  readonly agentImagePullSecrets: readonly string[]
   /** Ports on the nodes that instances get, both ends included. */
   readonly ports: { readonly first: number; readonly last: number }
 }

@@ -13,7 +13,11 @@ export const NAMESPACE = 'mail'
 export const NOW = Date.parse('2026-05-04T10:00:00Z')
 const LONG_AGO = '2026-01-01T00:00:00Z'
 
-export const settings: FleetSnapshot['settings'] = { agentImage: 'mtafleet:1', ports: { first: 20000, last: 20999 } }
+export const settings: FleetSnapshot['settings'] = {
+  agentImage: 'mtafleet:1',
+  agentImagePullSecrets: [],
+  ports: { first: 20000, last: 20999 },
+}
 
 export const emptyFleet: FleetSnapshot = {
   streams: [],

@@ -79,6 +79,11 @@ describe('the chart', () => {
     expect([text.includes(`"image":"${image}"`), text.includes(`{"name":"AGENT_IMAGE","value":"${image}"}`)]).toEqual([true, true])
   })
 
+  test("hands the names of the agents' pull secrets on", async () => {
+    const text = JSON.stringify(find(await render(['agentImagePullSecrets=["registry","mirror"]']), 'Deployment', 'mtafleet-operator'))
+    expect(text).toContain('{"name":"AGENT_IMAGE_PULL_SECRETS","value":"registry,mirror"}')
+  })
+
   test.each([
     ['None', []],
     ['PodMonitor', ['PodMonitor mtafleet-operator']],

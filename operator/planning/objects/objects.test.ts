@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { fleet, named, pool, stream, surroundings } from '#test/builders/fleet.ts'
+import { fleet, named, pool, settings, stream, surroundings } from '#test/builders/fleet.ts'
 import { settle } from '#test/builders/settle.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import { parseMTAInstance } from '#crds/parse.ts'
@@ -21,7 +21,7 @@ const selector = { 'mtafleet.io/stream': 'mail', 'app.kubernetes.io/component': 
 test('the Pod: the network of its node, and nothing else that a mail server does not need', () => {
   const probe = (path: string) => ({ host: '127.0.0.1', port: 20002, path, scheme: 'HTTP' })
   const field = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } })
-  expect(buildPod(instance, 'mtafleet:1')).toEqual({
+  expect(buildPod(instance, settings)).toEqual({
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: {
@@ -104,8 +104,15 @@ test('the Pod: the network of its node, and nothing else that a mail server does
   })
 })
 
+test("the Pod names the pull secrets of the agents' image", () => {
+  const pod = buildPod(instance, { ...settings, agentImagePullSecrets: ['registry', 'mirror'] })
+  expect(pod['spec']).toMatchObject({ imagePullSecrets: [{ name: 'registry' }, { name: 'mirror' }] })
+})
+
 const hash = (change: Partial<MTAInstance['spec']>, image = 'mtafleet:1') =>
-  buildPod({ ...instance, spec: { ...instance.spec, ...change } }, image).metadata.annotations?.['mtafleet.io/pod-hash']
+  buildPod({ ...instance, spec: { ...instance.spec, ...change } }, { ...settings, agentImage: image }).metadata.annotations?.[
+    'mtafleet.io/pod-hash'
+  ]
 
 test('another image, other ports, another node or other resources are another Pod', () => {
   const hashes = [

@@ -3,6 +3,7 @@ import type { MTAInstance } from '#crds/mta-instance.ts'
 import { POD_ENVIRONMENT } from '#agent/contract/pod-environment.ts'
 import type { Manifest } from '../change.ts'
 import { hashOf } from '../diff.ts'
+import type { Settings } from '../snapshot.ts'
 import { agentName, certificateName, claimName, instanceLabels, ownedBy } from './metadata.ts'
 
 /**
@@ -25,8 +26,11 @@ const TERMINATION_GRACE_SECONDS = 60
 /** Of those, what closing the queue may take after the last transaction has ended. */
 const CLOSING_SECONDS = 10
 
-export function buildPod(instance: MTAInstance, defaultImage: string): Manifest {
-  const spec = buildPodSpec(instance, defaultImage)
+/** What all agents have in common. */
+type Common = Pick<Settings, 'agentImage' | 'agentImagePullSecrets'>
+
+export function buildPod(instance: MTAInstance, common: Common): Manifest {
+  const spec = buildPodSpec(instance, common)
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -41,13 +45,14 @@ export function buildPod(instance: MTAInstance, defaultImage: string): Manifest 
   }
 }
 
-function buildPodSpec(instance: MTAInstance, defaultImage: string) {
+function buildPodSpec(instance: MTAInstance, { agentImage, agentImagePullSecrets }: Common) {
   const { placement, streamRef, nodeName } = instance.spec
   return {
     hostNetwork: true,
     dnsPolicy: 'ClusterFirstWithHostNet',
     restartPolicy: 'Always',
     serviceAccountName: agentName(streamRef.name),
+    ...(agentImagePullSecrets.length === 0 ? {} : { imagePullSecrets: agentImagePullSecrets.map((name) => ({ name })) }),
     automountServiceAccountToken: true,
     enableServiceLinks: false,
     terminationGracePeriodSeconds: TERMINATION_GRACE_SECONDS,
@@ -63,7 +68,7 @@ function buildPodSpec(instance: MTAInstance, defaultImage: string) {
       fsGroupChangePolicy: 'OnRootMismatch',
       seccompProfile: { type: 'RuntimeDefault' },
     },
-    containers: [buildContainer(instance, defaultImage)],
+    containers: [buildContainer(instance, agentImage)],
     volumes: buildVolumes(instance),
   }
 }
