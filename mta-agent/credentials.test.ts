@@ -90,7 +90,7 @@ test('users come and go with their files', async () => {
   const auth = mount('auth', { one: HASH })
   using credentials = await openCredentials({ directories: { queue: '/q', auth }, onChange: () => {}, everyMillis: FOREVER })
   const names = () => [...credentials.users().known.keys()]
-  expect(names()).toEqual(['one'])
+  expect([names(), credentials.judge(Date.now()).message]).toEqual([['one'], 'no certificate, 1 user'])
   mount('auth', { one: HASH, two: HASH, three: 'clear text' })
   await credentials.check()
   expect([names(), credentials.judge(Date.now())]).toEqual([

@@ -76,7 +76,7 @@ export function judgeCredentials(facts: CredentialFacts, now: number): Judgement
   if (reading === undefined && users === undefined)
     return { status: 'True', reason: 'NotConfigured', message: 'neither TLS nor users are configured' }
   const certificate = pair === undefined ? 'no certificate' : `certificate valid until ${new Date(pair.expiresAt).toISOString()}`
-  return { status: 'True', reason: 'Loaded', message: `${certificate}, ${users?.known.size ?? 0} users` }
+  return { status: 'True', reason: 'Loaded', message: `${certificate}, ${formatUsers(users?.known.size ?? 0)}` }
 }
 
 function faultOfCertificate({ reading, pair }: CredentialFacts, now: number): Judgement | undefined {
@@ -88,6 +88,8 @@ function faultOfCertificate({ reading, pair }: CredentialFacts, now: number): Ju
   const message = `the certificate must not have expired, expired at ${new Date(pair.expiresAt).toISOString()} (${pair.subject})`
   return { status: 'False', reason: 'CertificateExpired', message }
 }
+
+const formatUsers = (count: number): string => (count === 1 ? '1 user' : `${count} users`)
 
 function faultOfUsers(users: Users | undefined): Judgement | undefined {
   const faults = users?.faults ?? []
