@@ -10,6 +10,9 @@ import type { EventNote, ObjectRef } from './change.ts'
 /** What people want to see happen; the others are in the summary when they matter. */
 const TOLD: readonly ConditionType[] = ['Ready', 'AddressesAssigned', 'PoolAccepted']
 
+/** What Ready is False for in an orderly course: nobody must be woken for it, and what goes wrong later is told then. */
+const ORDERLY: ReadonlySet<string> = new Set(['PodTerminating'])
+
 export function planEvents(
   regarding: ObjectRef,
   before: readonly Condition[] | undefined,
@@ -22,9 +25,11 @@ export function planEvents(
     const isWorse = is.status !== 'True' && (isStalled || was?.status === 'True')
     // On the way up the reason changes every second; and the summary repeats what a specific condition has just said.
     if (type === 'Ready' && is.status !== 'True' && (!isWorse || isToldBy(after, before, is.reason))) return []
-    return [{ regarding, type: isWorse ? 'Warning' : 'Normal', reason: is.reason, action: 'Reconcile', note: is.message || is.reason }]
+    return [{ regarding, type: isWorse ? gravityOf(is) : 'Normal', reason: is.reason, action: 'Reconcile', note: is.message || is.reason }]
   })
 }
+
+const gravityOf = ({ reason }: Condition): EventNote['type'] => (ORDERLY.has(reason) ? 'Normal' : 'Warning')
 
 const isAsBefore = (was: Condition | undefined, is: Condition): boolean => was?.status === is.status && was.reason === is.reason
 
