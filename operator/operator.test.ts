@@ -44,7 +44,12 @@ function start(cached: Readonly<Record<string, readonly KubeObject[]>>, now: Rea
   const log = openLog({ logLevel: 'Error', podName: 'operator-1' })
   const world = new Fleet({ client, namespaces: [], clock: systemClock, settings, onReport: () => undefined })
   const events = { record: () => undefined } as unknown as EventRecorder
-  const operator = new Operator({ client, fleet: world, events, clock: systemClock, log, metrics: openMetrics() })
+  const metrics = openMetrics()
+  const operator = new Operator({ client, fleet: world, events, clock: systemClock, log, metrics })
+  const depths = async () =>
+    (await metrics.registry.getSingleMetric('mtafleet_queue_depth')?.get())?.values.map(
+      ({ value, labels }) => `${labels['controller']} ${value}`,
+    )
   const run = async () => {
     const watching = world.run(stop.signal)
     await world.waitForSync(stop.signal)
@@ -56,7 +61,16 @@ function start(cached: Readonly<Record<string, readonly KubeObject[]>>, now: Rea
       await Promise.all([watching, working])
     }
   }
-  return { run, lists }
+  /** Fills its caches and does not lead. */
+  const stand = async () => {
+    const watching = world.run(stop.signal)
+    await world.waitForSync(stop.signal)
+    const found = await depths()
+    stop.abort()
+    await watching
+    return found
+  }
+  return { run, stand, lists }
 }
 
 const versioned = <T extends { readonly metadata: object }>(object: T, resourceVersion: string): T => ({
@@ -80,4 +94,9 @@ test('a new leader gives out nothing that the one before gave out and its own wa
   const { run, lists } = start(cached, { MTAInstance: instances.map((one) => versioned(one, '20')) as unknown as KubeObject[] })
   expect((await run()).spec.ports).toEqual({ submission: 20003, submissions: 20004, admin: 20005 })
   expect(lists.filter((kind) => kind === 'MTAInstance')).toHaveLength(2)
+})
+
+test('a replica that does not lead collects no work', async () => {
+  const streams = [stream('first'), stream('second')] as unknown as KubeObject[]
+  expect(await start({ SendingStream: streams }, {}).stand()).toEqual(['SendingStream 0', 'MTAInstance 0', 'IPPool 0'])
 })

@@ -35,6 +35,8 @@ export class Operator implements Health {
   readonly #parts: OperatorParts
   readonly #secrets: Secrets
   readonly #controllers: Readonly<Record<ControllerKind, Controller>>
+  /** While it does not work, nobody takes keys out of the queues: nothing is put in, for work begins with everything. */
+  #isWorking = false
 
   constructor(parts: OperatorParts) {
     this.#parts = parts
@@ -62,12 +64,26 @@ export class Operator implements Health {
 
   /** Works until the signal aborts; resolves when the last reconcile has ended. */
   async run(signal: AbortSignal): Promise<void> {
+    this.#isWorking = true
+    try {
+      if (await this.#catchUp(signal)) await this.#work(signal)
+    } finally {
+      this.#isWorking = false
+    }
+  }
+
+  /** False when the signal came first. */
+  async #catchUp(signal: AbortSignal): Promise<boolean> {
     try {
       await this.#parts.fleet.catchUp(signal)
+      return true
     } catch (error) {
-      if (signal.aborted) return
-      throw error
+      if (!signal.aborted) throw error
+      return false
     }
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
     const { streams, pools, instances } = this.#parts.fleet.ours()
     const all = [...streams, ...pools, ...instances].map(({ kind, metadata: { namespace = '', name } }) => ({
       kind,
@@ -95,6 +111,7 @@ export class Operator implements Health {
   }
 
   #wake(wakes: readonly Wake[]): void {
+    if (!this.#isWorking) return
     for (const { kind, key } of wakes) this.#controllers[kind].wake(key)
   }
 

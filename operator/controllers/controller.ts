@@ -76,7 +76,7 @@ export class Controller {
     this.#woken.resolve()
   }
 
-  /** Works until the signal aborts; resolves when the last reconcile has ended. */
+  /** Works until the signal aborts; resolves when the last reconcile has ended. What waits then is forgotten: whoever runs it again wakes everything. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       this.#woken = Promise.withResolvers()
@@ -84,6 +84,8 @@ export class Controller {
       if (!signal.aborted) await this.#untilNext(signal)
     }
     await Promise.all([...this.#running.values()].map(({ ended }) => ended))
+    this.#queue.clear()
+    this.#failures.clear()
   }
 
   /** How many keys wait for a free place. */

@@ -24,6 +24,20 @@ test('a key woken while it is worked on comes again when it is done, and only th
   expect([queue.take(0), queue.take(0)]).toEqual(['a', undefined])
 })
 
+test('what waits can be forgotten, but not what is being worked on', () => {
+  const queue = new WorkQueue()
+  for (const key of ['a', 'b']) queue.add(key)
+  queue.addAt('c', 5)
+  queue.take(0)
+  queue.add('a')
+  queue.clear()
+  expect([queue.depth, queue.nextAt, takeAll(queue, 10)]).toEqual([0, Infinity, []])
+  queue.add('a')
+  expect(takeAll(queue, 10)).toEqual([])
+  queue.done('a')
+  expect(takeAll(queue, 10)).toEqual(['a'])
+})
+
 test('a key waits for its time; the earlier time counts, and being woken counts most', () => {
   const queue = new WorkQueue()
   queue.addAt('a', 100)

@@ -51,6 +51,14 @@ export class WorkQueue {
     if (this.#again.delete(key)) this.add(key)
   }
 
+  /** Forgets what waits. */
+  clear(): void {
+    this.#ready.clear()
+    this.#again.clear()
+    this.#delayed.clear()
+    this.#heap = []
+  }
+
   /** How many keys could be worked on now. */
   get depth(): number {
     return this.#ready.size
