@@ -52,6 +52,8 @@ const MAY_IMPORT: Record<string, Allowed> = {
     folders: ['mta-agent/domain', 'mta-agent/queue', 'mta-agent/replication'],
     packages: ['node:*', 'zod'],
   },
+  // A process of its own, as small as can be: of the product it takes the spelling of addresses, of packages none.
+  'mta-agent/address-holder': { folders: ['crds'], packages: ['node:*'] },
   'mta-agent/replication/simulation': { folders: ['mta-agent/replication'], packages: ['main.ts: node:*'] },
   'mta-agent/replication/member': {
     folders: [
