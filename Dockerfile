@@ -1,8 +1,9 @@
-# One image: `operator`, `agent`, and `queue` to look at a volume. The build context is made by `npm run image` (dist/image): production dependencies, sources and Node 24 from the
-# npm package that carries it. Nothing is fetched in here, so the build needs no network and no package manager's settings enter the image.
+# One image: `operator`, `agent`, `address-holder`, and `queue` to look at a volume. The build context is made by `npm run image` (dist/image): production dependencies, sources and Node 24 from the
+# npm package that carries it. On the base of `npm run image` nothing is fetched in here; on a plain Debian the address holder's packages are.
 # With Docker: `npm run image -- --builder docker --ref registry.example/mtafleet:dev`.
 ARG BASE=docker.io/library/debian:bookworm-slim
 FROM ${BASE}
+RUN { command -v ip && command -v arping && command -v ndptool; } >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends iproute2 iputils-arping libndp-tools && rm -rf /var/lib/apt/lists/* /var/log/*; }
 COPY bin/ /usr/local/bin/
 COPY app/ /app/
 WORKDIR /app
