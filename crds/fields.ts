@@ -77,6 +77,16 @@ export const ObjectNameField = withRules(
   ),
 )
 
+const INTERFACE = '^[^\\s/:]{1,15}$'
+
+/** What Linux takes as the name of a network interface. */
+export const InterfaceField = withRules(
+  z.string().min(1).max(15),
+  textRule(matches(INTERFACE), 'must be the name of a network interface (eth0, bond0.17): no white space, slash or colon', (text) =>
+    new RegExp(INTERFACE).test(text),
+  ),
+)
+
 const quantity = textRule('isQuantity(self)', 'must be a Kubernetes quantity (250m, 512Mi, 20Gi)', isQuantity)
 
 /** A quantity of a compute resource; zero is one. */

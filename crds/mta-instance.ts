@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { isAddress, isLoopback, parseAddress } from './addresses.ts'
-import { AddressField, DomainField, ObjectNameField, QueueSizeField } from './fields.ts'
+import { AddressField, DomainField, InterfaceField, ObjectNameField, QueueSizeField } from './fields.ts'
 import { immutable, mapList, setList, withRules, withTransitions } from './rules.ts'
 import { Conditions, LocalRef, type ObjectMeta } from './meta.ts'
 import { Replication, ReplicationStatus } from './replication.ts'
@@ -22,12 +22,29 @@ import {
  * when it runs without Kubernetes.
  */
 
-export const SourceAddress = z
-  .object({
-    address: AddressField.describe('Source address that deliveries are bound to, in its canonical spelling.'),
-    hostName: DomainField.describe('The name said in EHLO from this address.'),
-  })
-  .describe('One source address of the instance.')
+const fullLength = (address: string): number => (address.includes(':') ? 128 : 32)
+
+export const SourceAddress = withRules(
+  z
+    .object({
+      address: AddressField.describe('Source address that deliveries are bound to, in its canonical spelling.'),
+      hostName: DomainField.describe('The name said in EHLO from this address.'),
+      prefixLength: z.int().min(1).max(128).optional().describe('With addressAttachment Managed: 32 or 128 when absent.'),
+      interface: InterfaceField.optional().describe(
+        'With addressAttachment Managed: the interface of the node; when absent, that of the network which contains the address, else that of the default route.',
+      ),
+    })
+    .describe('One source address of the instance.'),
+  {
+    cel: "!has(self.prefixLength) || self.prefixLength <= 32 || self.address.contains(':')",
+    holds: ({ address, prefixLength }) => (prefixLength ?? 0) <= fullLength(address),
+    must: 'prefixLength must be at most 32 for IPv4 and 128 for IPv6',
+    was: 'was %d for %s',
+    args: ['self.prefixLength', 'self.address'],
+    values: ({ address, prefixLength }) => [prefixLength ?? 0, address],
+    path: ['prefixLength'],
+  },
+)
 export type SourceAddress = z.infer<typeof SourceAddress>
 
 const Port = (what: string) => z.int().min(0).max(65535).describe(`${what} 0, in a file only: any free one, named in the log.`)
@@ -85,6 +102,12 @@ const InstanceSpec = z
     addresses: mapList(z.array(SourceAddress).max(1024), 'address')
       .default([])
       .describe('The source addresses of the instance; no other instance has any of them.'),
+    addressAttachment: z
+      .enum(['Existing', 'Managed'])
+      .optional()
+      .describe(
+        'Who puts the addresses on the node. Existing, or absent: the administrator has. Managed: the address holder beside the agent, while the agent may act.',
+      ),
     listenAddress: AddressField.optional().describe(
       "Address that submission listens on; the Pod's own when absent, loopback outside a Pod.",
     ),
@@ -125,6 +148,7 @@ const InstanceSpec = z
           .max(1024)
           .optional()
           .describe('Where the certificate for the other instances of the shard is: tls.crt, tls.key and ca.crt.'),
+        addressHolder: z.string().min(1).max(1024).optional().describe('Where the socket of the address holder is: holder.sock.'),
       })
       .describe('Where the agent finds what it needs.'),
     delivery: DeliveryLimits,
@@ -179,6 +203,15 @@ export const MTAInstanceSpec = withRules(
     args: [],
     values: () => [],
     path: ['directories', 'tls'],
+  },
+  {
+    cel: "!has(self.addressAttachment) || self.addressAttachment != 'Managed' || has(self.directories.addressHolder)",
+    holds: ({ addressAttachment, directories }) => addressAttachment !== 'Managed' || directories.addressHolder !== undefined,
+    must: 'addressAttachment Managed must come with directories.addressHolder, for the agent cannot attach addresses itself',
+    was: 'directories.addressHolder was missing',
+    args: [],
+    values: () => [],
+    path: ['directories', 'addressHolder'],
   },
   {
     cel: `!has(self.routes) || ${CEL_LOOPS}.size() == 0`,

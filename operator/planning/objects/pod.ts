@@ -4,6 +4,7 @@ import { POD_ENVIRONMENT } from '#agent/contract/pod-environment.ts'
 import type { Manifest } from '../change.ts'
 import { hashOf } from '../diff.ts'
 import type { Settings } from '../snapshot.ts'
+import { addressHolderVolumes, buildAddressHolder, isManaged, socketMount } from './address-holder.ts'
 import { agentName, certificateName, claimName, instanceLabels, ownedBy } from './metadata.ts'
 
 /**
@@ -16,10 +17,12 @@ export const DIRECTORIES = {
   tls: '/etc/mtafleet/tls',
   auth: '/etc/mtafleet/auth',
   replication: '/etc/mtafleet/replication',
+  addressHolder: '/run/mtafleet/addresses',
 } as const
 
 export const CONTAINER = 'agent'
 const USER = 65532
+const SOCKET = { directory: DIRECTORIES.addressHolder, group: USER } as const
 const DEFAULT_REQUESTS = { cpu: '100m', memory: '128Mi' }
 /** Time to finish the transactions under way: a final reply may take long, but not accepting mail costs too. */
 const TERMINATION_GRACE_SECONDS = 60
@@ -68,6 +71,7 @@ function buildPodSpec(instance: MTAInstance, { agentImage, agentImagePullSecrets
       fsGroupChangePolicy: 'OnRootMismatch',
       seccompProfile: { type: 'RuntimeDefault' },
     },
+    ...(isManaged(instance) ? { initContainers: [buildAddressHolder(instance, agentImage, SOCKET)] } : {}),
     containers: [buildContainer(instance, agentImage)],
     volumes: buildVolumes(instance),
   }
@@ -142,7 +146,8 @@ const limitsOf = (instance: MTAInstance) => {
 }
 
 /** Whole directories: the kubelet does not refresh single files (subPath) when a Secret changes. */
-function buildMounts({ spec }: MTAInstance) {
+function buildMounts(instance: MTAInstance) {
+  const { spec } = instance
   const { tlsSecretRef, authSecretRef } = spec.submission
   return [
     { name: 'queue', mountPath: DIRECTORIES.queue },
@@ -150,10 +155,12 @@ function buildMounts({ spec }: MTAInstance) {
     ...(tlsSecretRef === undefined ? [] : [{ name: 'tls', mountPath: DIRECTORIES.tls, readOnly: true }]),
     ...(authSecretRef === undefined ? [] : [{ name: 'auth', mountPath: DIRECTORIES.auth, readOnly: true }]),
     ...(spec.replication === undefined ? [] : [{ name: 'replication', mountPath: DIRECTORIES.replication, readOnly: true }]),
+    ...(isManaged(instance) ? [socketMount(DIRECTORIES.addressHolder)] : []),
   ]
 }
 
-function buildVolumes({ metadata, spec }: MTAInstance) {
+function buildVolumes(instance: MTAInstance) {
+  const { metadata, spec } = instance
   const { tlsSecretRef, authSecretRef } = spec.submission
   const secret = (name: string, secretName: string) => ({ name, secret: { secretName, defaultMode: 0o440 } })
   return [
@@ -162,5 +169,6 @@ function buildVolumes({ metadata, spec }: MTAInstance) {
     ...(tlsSecretRef === undefined ? [] : [secret('tls', tlsSecretRef.name)]),
     ...(authSecretRef === undefined ? [] : [secret('auth', authSecretRef.name)]),
     ...(spec.replication === undefined ? [] : [secret('replication', certificateName(metadata.name))]),
+    ...(isManaged(instance) ? addressHolderVolumes() : []),
   ]
 }
