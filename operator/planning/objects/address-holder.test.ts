@@ -5,8 +5,8 @@ import { buildPod } from './pod.ts'
 
 const settled = settle(fleet({ ...surroundings('node1'), streams: [stream('mail')], pools: [pool('mail', { node1: ['192.0.2.11'] })] }))
 const instance = named(settled.instances, 'mail-0-a')
-const pod = (addressAttachment: 'Existing' | 'Managed') =>
-  buildPod({ ...instance, spec: { ...instance.spec, addressAttachment } }, 'mtafleet:1')
+const COMMON = { agentImage: 'mtafleet:1', agentImagePullSecrets: [] }
+const pod = (addressAttachment: 'Existing' | 'Managed') => buildPod({ ...instance, spec: { ...instance.spec, addressAttachment } }, COMMON)
 
 type PodSpec = {
   readonly containers: readonly { readonly volumeMounts: readonly { readonly name: string }[]; readonly securityContext: unknown }[]
@@ -54,6 +54,6 @@ test('the agent gets the socket, and nothing else changes for it', () => {
 })
 
 test('addresses that exist need none of it', () => {
-  expect(pod('Existing')['spec']).toEqual(buildPod(instance, 'mtafleet:1')['spec'])
+  expect(pod('Existing')['spec']).toEqual(buildPod(instance, COMMON)['spec'])
   expect(JSON.stringify(pod('Existing'))).not.toContain('NET_ADMIN')
 })
