@@ -32,7 +32,7 @@ export const isReady = (pod: Pod): boolean => !isDeleting(pod) && findPodConditi
 
 export const isOutdated = (fleet: FleetSnapshot, instance: MTAInstance): boolean => {
   const pod = podOf(fleet, instance)
-  return pod !== undefined && explainOutdated(pod, buildPod(instance, fleet.settings.agentImage)) !== undefined
+  return pod !== undefined && explainOutdated(pod, buildPod(instance, fleet.settings)) !== undefined
 }
 
 /**
