@@ -69,6 +69,7 @@ export type Claiming = {
 export type Primary = {
   readonly kind: 'primary'
   readonly epoch: number
+  /** Since when followers are asked without a gap: one that was not asked is not late. */
   readonly since: Millis
   /** Addresses not before this. */
   readonly attachFrom: Millis

@@ -61,11 +61,22 @@ const followerOf = (role: Primary, copy: Copy): Follower | undefined => role.fol
 // Time passes.
 
 export function tickPrimary(before: AgentState, role: Primary, event: EventOf<'tick'>): Step {
-  const state = { ...before, role: dropStale(before, role, event.at) }
+  const asking = sinceAsked(before, role, event)
+  const state = { ...before, role: dropStale(before, asking, event.at) }
   const stepped = stepSwitchover(state, state.role, event.at)
   const beaconed = sendBeacon(stepped.state, event)
   const asked = askRecord(beaconed.state, event.at)
   return { state: asked.state, effects: [...stepped.effects, ...beaconed.effects, ...asked.effects] }
+}
+
+/**
+ * One that hangs sends no beacons, and one that was paused has sent none: then nobody's silence means anything. A primary that took it for
+ * theirs would remove the standby that is to replace it.
+ */
+function sinceAsked(state: AgentState, role: Primary, { at, stalledFor }: EventOf<'tick'>): Primary {
+  const { stall, removeAfter } = state.timers
+  const isGap = stalledFor >= stall || at - Math.max(role.since, role.rights.lastSentAt) >= removeAfter
+  return isGap ? { ...role, since: at } : role
 }
 
 /** A primary whose main loop or disk hangs must lose its office. */
@@ -104,9 +115,9 @@ function dropStale(state: AgentState, role: Primary, at: Millis): Primary {
 /** Neither an answer to a beacon nor a confirmation for `removeAfter`. */
 function isOverdue(state: AgentState, role: Primary, { copy, at }: { readonly copy: Copy; readonly at: Millis }): boolean {
   const follower = followerOf(role, copy)
-  const answered = Math.max(role.since, role.rights.answered.get(keyOf(copy))?.at ?? 0, follower?.counted?.at ?? 0)
+  const answered = Math.max(role.rights.answered.get(keyOf(copy))?.at ?? 0, follower?.counted?.at ?? 0)
   const lacksSince = follower?.lacks?.since ?? Number.POSITIVE_INFINITY
-  return at - Math.min(answered, lacksSince) >= state.timers.removeAfter
+  return at - Math.max(role.since, Math.min(answered, lacksSince)) >= state.timers.removeAfter
 }
 
 /** From the first beacon that was sent since it counts, and with all that was in the log before: what came after needs its word anyway. */

@@ -216,8 +216,9 @@ const led = play(counted, tick(9_000), { kind: 'promised', at: 9_010, copy: c, n
 
 describe('a primary with a standby', () => {
   test('removes it when it does not answer for removeAfter, and needs it until a GET shows that the removal has won', () => {
-    expect(effectsOf(led, tick(11_499)).filter(({ kind }) => kind !== 'beacon')).toEqual([])
-    const silent = play(led, tick(11_500), read(11_550, 5, pair))
+    const unanswered = play(led, tick(9_500), tick(10_000), tick(10_500), tick(11_000)).state
+    expect(effectsOf(unanswered, tick(11_499))).toEqual([])
+    const silent = play(unanswered, tick(11_500), read(11_550, 5, pair))
     const { version: _, ...content } = pair
     expect(silent.effects).toEqual([{ kind: 'write', call: 6, base: '9', content: { ...content, inSync: [b] } }])
     const answered = play(
@@ -235,6 +236,14 @@ describe('a primary with a standby', () => {
     const step = play(led, tick(20_000), read(20_050, 5, { ...record, version: '11', epoch: 6 }))
     expect(step.effects).toEqual([{ kind: 'stepDown', epoch: 5 }])
     expect([step.state.role, step.state.pledge.boundUntil, mayAct(step.state, 20_050)]).toEqual([{ kind: 'standby' }, 26_050, false])
+  })
+
+  test('removes nobody that it has not asked: neither while its disk hangs nor when it wakes', () => {
+    const hangs = (at: number): RoleEvent => ({ kind: 'tick', at, stalledFor: timers.stall })
+    expect(effectsOf(led, hangs(11_000), hangs(13_000), hangs(15_000), read(15_050, 5, pair))).toEqual([])
+    const woken = play(led, tick(15_000))
+    expect(woken.effects.map(({ kind }) => kind)).toEqual(['beacon', 'read'])
+    expect(effectsOf(woken.state, read(15_050, 5, pair))).toEqual([])
   })
 
   test('sends no beacon while its disk hangs', () => {
