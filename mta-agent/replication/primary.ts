@@ -22,6 +22,12 @@ import type { Millis } from './timers.ts'
 /** A follower that lacks no more than this is counted, so that it can catch up for good. Acknowledgements then wait for it. */
 export const NEAR_ENTRIES = 1_000
 
+/**
+ * A claim of a process that is no more may have landed behind the back of a pair that goes on well. The record then names others than those
+ * that are in sync, which must not stay so until it is needed.
+ */
+export const LOOK_EVERY: Millis = 60_000
+
 /** How long transactions may take to finish before a switchover cuts them. */
 export const FINISH_WITHIN: Millis = 30_000
 
@@ -93,7 +99,11 @@ function sendBeacon(state: AgentState, event: EventOf<'tick'>): Step {
 function askRecord(state: AgentState, at: Millis): Step {
   if (state.role.kind !== 'primary' || !mayReadAgain(state, at)) return stay(state)
   const { role } = state
-  const mustKnow = role.doubted || role.switchover?.stage === 'asked' || at >= actsUntil(untilOf(state, role), state.timers)
+  const mustKnow =
+    at - state.calls.lastReadAt >= LOOK_EVERY ||
+    role.doubted ||
+    role.switchover?.stage === 'asked' ||
+    at >= actsUntil(untilOf(state, role), state.timers)
   return mustKnow || isChangeDue(state, role, at) ? sendRead(state, at) : stay(state)
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { AgentState, EventOf, NoRecord, RoleEffect, RoleEvent, Step } from './agent-state.ts'
+import { LOOK_EVERY } from './primary.ts'
 import type { ShardRecord } from './record.ts'
 import { acknowledges, addressLifetime, committed, judgeAccept, mayAct, mayStart, startAgent, step } from './role.ts'
 import { DEFAULT_TIMERS as timers } from './timers.ts'
@@ -110,6 +111,16 @@ describe('a standby', () => {
     ])
     const again: AgentState = { ...fresh, disk: { ...fresh.disk, quickClaimAt: WALL - 599_000 } }
     expect(effectsOf(again, tick(0), read(10, 1, own))).toEqual([])
+  })
+
+  test('that restarts as the holder of a forced reign waits with its addresses as the force did', () => {
+    const own = { ...record, holder: { instance: 'b', incarnation: 'before' } }
+    const attachFrom = (shown: ShardRecord): unknown => {
+      const { role } = play(fresh, tick(0), read(10, 1, shown)).state
+      return role.kind === 'claiming' && role.attachFrom
+    }
+    expect(attachFrom(own)).toBe(10 + timers.attachWait)
+    expect(attachFrom({ ...own, forcedEpoch: own.epoch })).toBe(10 + timers.attachWait + timers.promise)
   })
 
   test('that was restarted after another has led does not claim quickly', () => {
@@ -244,6 +255,15 @@ describe('a primary with a standby', () => {
     const woken = play(led, tick(15_000))
     expect(woken.effects.map(({ kind }) => kind)).toEqual(['beacon', 'read'])
     expect(effectsOf(woken.state, read(15_050, 5, pair))).toEqual([])
+  })
+
+  test('looks at the record once a minute, though nothing needs it', () => {
+    const answered = (at: number, number: number): readonly RoleEvent[] => [tick(at), { kind: 'promised', at, copy: c, number }]
+    const calm = Array.from({ length: 100 }, (_, i) => answered(9_500 + 500 * i, i + 2)).flat()
+    const busy = play(led, ...calm).state
+    expect(busy.calls.lastReadAt).toBe(led.calls.lastReadAt)
+    const later = Array.from({ length: 21 }, (_, i) => answered(59_500 + 500 * i, i + 102)).flat()
+    expect(play(busy, ...later).state.calls.lastReadAt).toBe(500 * Math.ceil((led.calls.lastReadAt + LOOK_EVERY) / 500))
   })
 
   test('sends no beacon while its disk hangs', () => {

@@ -75,7 +75,9 @@ function claim(state: AgentState, event: EventOf<'read'>, { record, quick }: Cla
   }
   // After a quick claim too: this agent's last reign may itself have ended before the one before it was gone from its kernel.
   const planned = state.pledge.heardOver === record.epoch
-  const attachFrom = planned ? event.at : event.at + state.timers.attachWait
+  // And one of a forced reign may have ended before the longer wait that force asks for; whoever does not claim quickly has waited for a promise.
+  const longer = quick && record.epoch === record.forcedEpoch ? state.timers.promise : 0
+  const attachFrom = planned ? event.at : event.at + state.timers.attachWait + longer
   const disk = quick ? { ...state.disk, quickClaimAt: event.wall } : state.disk
   const sent = sendClaim({ ...state, disk }, event.at, { base: record.version, content, attachFrom })
   return quick ? { ...sent, effects: [{ kind: 'noteQuickClaim', wall: event.wall }, ...sent.effects] } : sent
