@@ -2,6 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 /**
  * unit: beside their source, plus what needs no cluster (architecture, conversations). Runs in `npm run check`.
+ * long: pure too, but a minute of one core. Runs in `npm test`.
  * apiserver: against a real kube-apiserver and etcd, without nodes. Runs in `npm test`.
  */
 export default defineConfig({
@@ -16,10 +17,16 @@ export default defineConfig({
             '{crds,kube,operator,mta-agent,scripts}/**/*.test.ts',
             'test/{architecture,conversations,internet,cluster,builders,support}/**/*.test.ts',
           ],
-          exclude: ['**/*.apiserver.test.ts'],
+          exclude: ['**/*.apiserver.test.ts', '**/*.long.test.ts'],
           // For what hangs. How long a test takes says something about the machine, and nothing about what it asserts.
           testTimeout: 60_000,
           hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'long',
+          include: ['mta-agent/**/*.long.test.ts'],
         },
       },
       {

@@ -25,6 +25,7 @@ const PARTS: readonly Part[] = [
   { name: 'lint', run: () => command('oxlint', '--type-aware', '--deny-warnings') },
   { name: 'types', run: () => command('tsc', '-p', '.') },
   { name: 'unit', run: () => vitest('unit') },
+  { name: 'long', run: () => vitest('long') },
   { name: 'apiserver', run: apiServerTests },
   { name: 'cluster', run: cluster },
   { name: 'scenarios', run: scenarios },

@@ -54,7 +54,7 @@ const MAY_IMPORT: Record<string, Allowed> = {
   },
   // A process of its own, as small as can be: of the product it takes the spelling of addresses, of packages none.
   'mta-agent/address-holder': { folders: ['crds'], packages: ['node:*'] },
-  'mta-agent/replication/simulation': { folders: ['mta-agent/replication'], packages: ['main.ts: node:*'] },
+  'mta-agent/replication/simulation': { folders: ['mta-agent/replication'], packages: ['main.ts: node:*', 'mutant.ts: node:*'] },
   'mta-agent/replication/member': {
     folders: [
       'mta-agent/contract',

@@ -20,9 +20,9 @@ export function force(world: World): void {
   world.onMoment('forced', heir.agent)
 }
 
-/** One with a complete copy, if there is any. */
+/** Mostly one with a complete copy, if there is any. */
 function best(world: World, living: readonly Place[]): Place | undefined {
   const complete = living.filter(({ volume }) => volume.complete)
-  const candidates = complete.length > 0 ? complete : living
+  const candidates = complete.length > 0 && world.random.chance(0.7) ? complete : living
   return candidates.length > 0 ? world.random.pick(candidates) : undefined
 }

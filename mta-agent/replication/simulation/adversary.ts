@@ -43,12 +43,14 @@ export class Adversary {
   }
 
   #moment(moment: Moment, agent: string): void {
+    const aim = this.#profile.aim[moment]
     const { random, timeline, settings, places } = this.#world
-    if (!this.#isActive || this.#aimed >= MOST_AIMED || !random.chance(this.#profile.aim[moment] ?? 0)) return
+    if (!aim || !this.#isActive || this.#aimed >= MOST_AIMED || !random.chance(aim.chance)) return
     this.#aimed += 1
-    const target = random.chance(0.7) ? agent : random.pick(places).agent
-    const fault = random.pickWeighted(this.#profile.aimed)
-    if (random.chance(0.5)) this.#strike(fault, target)
+    const others = places.filter((one) => one.agent !== agent)
+    const target = random.chance(aim.others ?? 0.3) ? random.pick(others).agent : agent
+    const fault = random.pickWeighted(aim.faults)
+    if (random.chance(aim.atOnce ?? 0.5)) this.#strike(fault, target)
     else
       timeline.after(random.chance(0.7) ? random.between(0, 20) : random.between(0, settings.timers.call), () =>
         this.#strike(fault, target),

@@ -3,8 +3,11 @@ import type { Millis } from '../timers.ts'
 import type { Random } from './random.ts'
 import type { Timeline } from './timeline.ts'
 
-/** What becomes of one call. `late`: it is applied after its caller has given it up. */
-export type Fate = 'well' | 'late' | 'lost' | 'answerLost'
+/**
+ * What becomes of one call. `late`: it is applied after its caller has given it up. `parked`: a write is applied when the adversary says so,
+ * which is when it does most harm.
+ */
+export type Fate = 'well' | 'late' | 'lost' | 'answerLost' | 'parked'
 
 type OnChange = (before: ShardRecord, after: ShardRecord) => void
 type Caller = { readonly agent: string; readonly answer: (record: ShardRecord | undefined) => void }
@@ -18,6 +21,7 @@ export class ApiServer {
   #version = 1
   readonly #outUntil = new Map<string, Millis>()
   readonly #fates = new Map<string, Fate>()
+  #parked: (() => void)[] = []
   readonly #timeline: Timeline
   readonly #random: Random
   readonly #onChange: OnChange
@@ -36,7 +40,8 @@ export class ApiServer {
   current: ShardRecord
 
   get({ agent, answer }: Caller): void {
-    const fate = this.#fateOf(agent)
+    // A GET that is parked has changed nothing and shows nothing, so it is the next write that is meant.
+    const fate = this.#fates.get(agent) === 'parked' ? 'well' : this.#fateOf(agent)
     if (fate === 'lost' || this.#isOut(agent)) return
     const late = fate === 'late' ? this.#lateness() : 0
     this.#timeline.after(this.#latency(), () => {
@@ -52,6 +57,10 @@ export class ApiServer {
     if (this.#isOut(agent)) {
       // Whatever was on its way to a server that is out may still be in some queue before it.
       if (this.#random.chance(0.3)) this.#timeline.after(this.#lateness(), () => this.#apply(base, content))
+      return
+    }
+    if (fate === 'parked') {
+      this.#parked.push(() => this.#apply(base, content))
       return
     }
     const delay = fate === 'late' ? this.#lateness() : this.#latency()
@@ -70,7 +79,17 @@ export class ApiServer {
     this.#outUntil.set(agent, Math.max(this.#outUntil.get(agent) ?? 0, this.#timeline.now + duration))
   }
 
+  get hasParked(): boolean {
+    return this.#parked.length > 0
+  }
+
+  /** What is parked is applied now, if it still can be. */
+  release(): void {
+    for (const apply of this.#parked.splice(0)) apply()
+  }
+
   heal(): void {
+    this.release()
     this.#outUntil.clear()
     this.#fates.clear()
     this.trouble = 0

@@ -113,7 +113,7 @@ export class Mail {
       if (this.#inFlight.size >= IN_FLIGHT) return
       if (entry.sequence > upTo || this.#inFlight.has(entry.message)) continue
       this.#inFlight.add(entry.message)
-      const takes = scene.random.chance(0.1) ? scene.random.between(500, 8_000) : scene.random.between(5, 400)
+      const takes = scene.random.chance(scene.slowDeliveries) ? scene.random.between(500, 8_000) : scene.random.between(5, 400)
       scene.timeline.after(takes, () => this.#host.run('delivery', () => this.#finish(entry, epoch)))
     }
   }
@@ -133,7 +133,7 @@ export class Mail {
       this.#inFlight.delete(entry.message)
       return
     }
-    scene.truth.delivered(entry.message, epoch, scene.api.current.forcedEpoch)
+    scene.truth.delivered(entry.message, epoch, scene.api.current)
     scene.trace(agent, () => `delivers message ${entry.message}`)
     scene.moment('delivered', agent)
     this.#host.run('mark', () => {

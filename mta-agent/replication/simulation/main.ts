@@ -1,10 +1,12 @@
 import { argv, exit, stdout } from 'node:process'
 import { performance } from 'node:perf_hooks'
 import { parseArgs } from 'node:util'
+import { type ProfileName, PROFILES } from './profiles.ts'
 import { runSeed } from './run.ts'
 
 /**
  * `npm run simulate -- --seeds 100000 [--from N]`: runs seeds until one fails, then shows it. `--seed N` runs one, with `--trace` in full.
+ * `--profile NAME` plays every seed in that profile; `--all` goes on after a failure.
  * Exit status 1: a property of README.md, section 1, did not hold.
  */
 const { values } = parseArgs({
@@ -15,9 +17,11 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     trace: { type: 'boolean', default: false },
     all: { type: 'boolean', default: false },
+    profile: { type: 'string' },
   },
 })
 
+const profile = Object.keys(PROFILES).find((name): name is ProfileName => name === values.profile)
 const write = (line: string): void => void stdout.write(`${line}\n`)
 
 function parseCount(text: string): number {
@@ -27,10 +31,14 @@ function parseCount(text: string): number {
   return exit(2)
 }
 
+if (values.profile !== undefined && profile === undefined) {
+  write(`--profile must be one of ${Object.keys(PROFILES).join(', ')}, was ${values.profile}`)
+  exit(2)
+}
 exit(values.seed === undefined ? runMany(parseCount(values.from), parseCount(values.seeds)) : runOne(parseCount(values.seed)))
 
 function runOne(seed: number): number {
-  const outcome = runSeed(seed, values.trace ? write : undefined)
+  const outcome = runSeed(seed, { trace: values.trace ? write : undefined, profile })
   write(JSON.stringify(outcome))
   return outcome.violation === undefined ? 0 : 1
 }
@@ -40,14 +48,14 @@ function runMany(from: number, seeds: number): number {
   let failed = 0
   const total = { steps: 0, lasted: 0, epochs: 0, submitted: 0, acknowledged: 0, delivered: 0, twice: 0 }
   for (let seed = from; seed < from + seeds; seed++) {
-    const { violation, profile, counts, ...rest } = runSeed(seed)
+    const { violation, profile: name, counts, ...rest } = runSeed(seed, { profile })
     for (const key of ['steps', 'lasted', 'epochs'] as const) total[key] += rest[key]
     for (const key of ['submitted', 'acknowledged', 'delivered', 'twice'] as const) total[key] += counts[key]
     if (violation === undefined) continue
     failed += 1
-    write(`seed ${seed} (${profile}) fails: ${violation}`)
+    write(`seed ${seed} (${name}) fails: ${violation}`)
     if (!values.all) {
-      runSeed(seed, write)
+      runSeed(seed, { trace: write, profile })
       break
     }
   }

@@ -36,6 +36,11 @@ export class Network {
     }
   }
 
+  /** Longer ways, from one agent to another only; no connection breaks. */
+  hold(from: string, to: string, duration: Millis): void {
+    this.#cutUntil.set(`${from}>${to}`, Math.max(this.openAgain(from, to), this.timeline.now + duration))
+  }
+
   breakBetween(one: string, other: string): void {
     for (const connection of this.#between(one, other)) connection.break()
   }
@@ -103,7 +108,7 @@ export class Connection {
     const [from, dest] = to === 'primary' ? [this.standby.agent, this.primary.agent] : [this.primary.agent, this.standby.agent]
     const earliest = Math.max(timeline.now, this.#network.openAgain(from, dest)) + this.#network.latency()
     const at = (this.#lastArrival[to] = Math.max(this.#lastArrival[to], earliest))
-    timeline.after(at - timeline.now, () => {
+    timeline.at(at, () => {
       if (!this.isBroken) arrive()
     })
   }

@@ -11,10 +11,10 @@ export class Node {
   #local: Millis
   #address: { readonly until: Millis } | undefined
 
-  constructor(timeline: Timeline, random: Random) {
+  constructor(timeline: Timeline, random: Random, rate?: number) {
     this.#timeline = timeline
     this.#random = random
-    this.#rate = someRate(random)
+    this.#rate = rate ?? someRate(random)
     // Clocks of different nodes have nothing in common.
     this.#local = random.whole(1_000_000, 9_000_000)
   }

@@ -44,7 +44,7 @@ export class PrimaryEnd {
     switch (message.kind) {
       case 'promise':
         this.#host.feed((at) => ({ kind: 'promised', at, copy, number: message.number }))
-        this.#host.scene.moment('promised', this.#host.agent)
+        this.#host.scene.moment(this.#host.scene.api.hasParked ? 'promisedWhileParked' : 'promised', this.#host.agent)
         return
       case 'confirm':
         this.#host.feed((at) => ({ kind: 'confirmed', at, copy, sequence: message.sequence, complete: message.complete }))

@@ -54,6 +54,7 @@ export class Process implements Host, Peer {
       at: node.clock,
     })
     this.#tickAfter(scene.random.between(0, 300))
+    this.#refreshAfter(scene.random.between(0, 300))
   }
 
   // Work.
@@ -198,7 +199,7 @@ export class Process implements Host, Peer {
       case 'promise':
         return this.#standby.promise(effect.number)
       case 'lead':
-        scene.truth.leads(effect.epoch, this.incarnation)
+        scene.truth.leads(effect.epoch, this.incarnation, volume)
         return this.mail.lead()
       case 'stepDown':
         node.dropAddress()
@@ -213,8 +214,9 @@ export class Process implements Host, Peer {
       case 'closeListener':
       case 'openListener':
       case 'switchoverRefused':
-      case 'forceRefused':
         return
+      case 'forceRefused':
+        return scene.truth.forceRefused(agent, effect.because)
     }
   }
 
@@ -232,12 +234,12 @@ export class Process implements Host, Peer {
     const stalledFor = this.#stalledFor()
     this.feed((at) => ({ kind: 'tick', at, stalledFor }))
     this.run('timer', () => {
-      this.#refreshAddress()
       this.#standby.seek()
       if (this.stalledSince === undefined) this.#moveMail()
     })
     const { clock } = this.node
-    const regular = this.scene.timers.beacon * this.scene.random.between(0.6, 1)
+    const isHandingOver = this.state.role.kind === 'primary' && this.state.role.switchover !== undefined
+    const regular = isHandingOver ? this.scene.random.between(5, 60) : this.scene.timers.beacon * this.scene.random.between(0.6, 1)
     // A promise is over when it is over, not at the next tick.
     const left = this.state.pledge.boundUntil - clock
     this.#tickAfter(this.node.trueDelay(left > 0 && left < regular ? left : regular))
@@ -253,6 +255,17 @@ export class Process implements Host, Peer {
     this.mail.deliver()
     this.mail.trim()
     if (role.switchover?.stage === 'finishing' && this.mail.isIdle) this.feed((at) => ({ kind: 'transactionsEnded', at }))
+  }
+
+  /** The holder of the addresses goes by a time of its own. */
+  #refreshAfter(delay: Millis): void {
+    this.scene.timeline.after(delay, () =>
+      this.run('holder', () => {
+        this.#moment('refreshing')
+        this.run('holder', () => this.#refreshAddress())
+        this.#refreshAfter(this.scene.random.between(50, 900))
+      }),
+    )
   }
 
   #refreshAddress(): void {

@@ -36,10 +36,17 @@ export type Outcome = {
   readonly counts: World['truth']['counts']
 }
 
+export type RunOptions = {
+  readonly trace?: ((line: string) => void) | undefined
+  /** Instead of the one that the seed picks. */
+  readonly profile?: ProfileName | undefined
+}
+
 /** One run: faults for a while, then none, and then everything must come right. Whatever is thrown on the way is what was found. */
-export function runSeed(seed: number, trace?: (line: string) => void): Outcome {
+export function runSeed(seed: number, { trace, profile: wanted }: RunOptions = {}): Outcome {
   const random = new Random(seed)
-  const name = random.pick(Object.keys(PROFILES) as ProfileName[])
+  const picked = random.pick(Object.keys(PROFILES) as ProfileName[])
+  const name = wanted ?? picked
   const profile: Profile = PROFILES[name]
   const world = new World(random, settingsOf(random, profile, trace))
   trace?.(`seed ${seed}, profile ${name}, ${world.places.length} agents, ${world.settings.durability}`)
@@ -57,6 +64,8 @@ function settingsOf(random: Random, profile: Profile, trace: Settings['trace']):
     agents,
     inSync: Math.min(agents.length, random.pick(profile.inSync)),
     trimFrom: profile.trims ? random.pick([4, 12]) : Number.POSITIVE_INFINITY,
+    firstIsSlow: profile.firstIsSlow ?? false,
+    slowDeliveries: profile.slowDeliveries ?? 0.1,
     trace,
   }
 }
@@ -73,13 +82,17 @@ function findViolation(play: () => void): string | undefined {
 }
 
 function play(world: World, profile: Profile): void {
-  for (const place of world.places) world.timeline.after(world.random.between(0, 400), () => world.start(place))
+  for (const [i, place] of world.places.entries()) {
+    const delay = i === 0 ? 0 : (profile.othersStartAfter ?? 0)
+    world.timeline.after(delay + world.random.between(0, 400), () => world.start(place))
+  }
   const client = keepSubmitting(world)
   const adversary = new Adversary(world, profile)
-  world.run(FAULTY_FOR)
+  world.run(profile.lasts ?? FAULTY_FOR)
   adversary.stop()
   client.stop()
   recover(world)
+  if (world.random.chance(0.25)) loseThePrimary(world)
 }
 
 function keepSubmitting(world: World): { readonly stop: () => void } {
@@ -105,6 +118,36 @@ function recover(world: World): void {
     missing = whatIsMissing(world)
     if (missing.length > 0) wellSince = world.timeline.now
     if (world.timeline.now >= end) throw new Violation('L1', `${HEALED_WITHIN / 1_000} s after the last fault ${missing.join('; ')}`)
+  }
+}
+
+/** Promise, claim, wait for the kernel, and for a hang what it takes to be sure of it (section 4), with the clocks that make it longest. */
+const TAKEN_OVER_WITHIN = 9_000
+
+/** L1: one agent that is lost for good, in whatever way, costs the shard a promise and a promotion. */
+function loseThePrimary(world: World): void {
+  const primary = world.places.find(({ process }) => process?.state.role.kind === 'primary')
+  if (!primary?.process) throw new Error('a shard that is well must have a primary')
+  const how = world.random.pick(['dies', 'loops', 'its disk hangs', 'pauses'] as const)
+  world.note(primary.agent, `${how}, for good`)
+  primary.isLost = true
+  if (how === 'dies') world.stop(primary, world.random.chance(0.5))
+  else if (how === 'loops') primary.process.stalledSince = primary.node.clock
+  else if (how === 'pauses') primary.process.pause()
+  else {
+    primary.volume.hang(10 * TAKEN_OVER_WITHIN)
+    // What does not write does not notice.
+    primary.process.submit()
+  }
+  const end = world.timeline.now + TAKEN_OVER_WITHIN
+  const isTakenOver = (): boolean =>
+    world.places.some(
+      (place) => place !== primary && place.process && place.node.holdsAddress && mayAct(place.process.state, place.node.clock),
+    )
+  while (!isTakenOver()) {
+    if (world.timeline.now >= end)
+      throw new Violation('L1', `${TAKEN_OVER_WITHIN / 1_000} s after ${primary.agent} was lost (${how}) nobody acts in its place`)
+    world.run(250)
   }
 }
 

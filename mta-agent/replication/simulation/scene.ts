@@ -22,7 +22,9 @@ export const MOMENTS = [
   'following',
   'copying',
   'beaconing',
+  'refreshing',
   'promised',
+  'promisedWhileParked',
   'acknowledged',
   'delivered',
   'offered',
@@ -43,6 +45,8 @@ export type Scene = {
   readonly durability: 'Strict' | 'Available'
   /** The lowest length from which a primary may trim; Infinity: never. */
   readonly trimFrom: number
+  /** How many of the deliveries take seconds. */
+  readonly slowDeliveries: number
   /** A chance for the adversary, in the middle of what the agent does. */
   readonly moment: (moment: Moment, agent: string) => void
   readonly trace: (agent: string, text: () => string) => void

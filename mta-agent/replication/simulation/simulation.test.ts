@@ -16,7 +16,7 @@ test(`${SEEDS} runs keep S1 to S4 at every step and L1 at the end`, { timeout: 1
 test('a seed is the same run every time', () => {
   const traceOf = (seed: number): readonly string[] => {
     const lines: string[] = []
-    runSeed(seed, (line) => lines.push(line))
+    runSeed(seed, { trace: (line) => lines.push(line) })
     return lines
   }
   expect(traceOf(7)).toEqual(traceOf(7))

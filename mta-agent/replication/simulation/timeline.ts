@@ -9,7 +9,12 @@ export class Timeline {
   readonly #heap: Item[] = []
 
   after(delay: Millis, run: () => void): void {
-    const item = { at: this.now + Math.max(0, delay), order: this.steps++, run }
+    this.at(this.now + Math.max(0, delay), run)
+  }
+
+  /** Of what is planned for the same moment from different ones, none overtakes another by a rounding error. */
+  at(time: Millis, run: () => void): void {
+    const item = { at: time, order: this.steps++, run }
     let i = this.#heap.push(item) - 1
     while (i > 0) {
       const parent = (i - 1) >> 1

@@ -1,3 +1,4 @@
+import type { ForceRefusal } from '../agent-state.ts'
 import { sameHolder, type ShardRecord } from '../record.ts'
 import type { Entry, Volume } from './volume.ts'
 
@@ -48,7 +49,11 @@ export class Truth {
   }
 
   /** S4: again only if the mark was not yet with everybody who may be promoted, or a promotion was forced since. */
-  delivered(message: number, epoch: number, forcedEpoch: number): void {
+  delivered(message: number, epoch: number, current: ShardRecord): void {
+    const { forcedEpoch } = current
+    const lacks = this.#promotable(current).find((volume) => !volume.durable.has(message))
+    if (lacks && epoch >= forcedEpoch)
+      throw new Violation('S2', `message ${message} is delivered and not durable in ${lacks.copy}, which is in the set`)
     const told = this.#messages[message]!
     if (told.deliveredAt.includes(epoch)) throw new Violation('S4', `message ${message} is delivered twice in epoch ${epoch}`)
     if (told.markedIn !== undefined && forcedEpoch <= told.markedIn) {
@@ -88,10 +93,16 @@ export class Truth {
     }
   }
 
-  leads(epoch: number, incarnation: string): void {
+  leads(epoch: number, incarnation: string, volume: Volume): void {
+    if (!volume.complete) throw new Violation('S3', `epoch ${epoch} is led by ${volume.copy}, which is not complete`)
     const other = this.#reigns.get(epoch)
     if (other !== undefined) throw new Violation('S3', `epoch ${epoch} is led by ${other}, and by ${incarnation}`)
     this.#reigns.set(epoch, incarnation)
+  }
+
+  /** The admin of the simulation asks only where R9 lets him; the record may have changed since. */
+  forceRefused(agent: string, because: ForceRefusal): void {
+    if (because === 'InSet') throw new Violation('L1', `no complete copy of the set lives, and ${agent} cannot be forced: ${because}`)
   }
 
   recordChanged(before: ShardRecord, after: ShardRecord): void {
@@ -108,7 +119,7 @@ export class Truth {
   checkMail(current: ShardRecord): void {
     if (!this.#isStale) return
     this.#isStale = false
-    const promotable = current.inSync.flatMap(({ copy }) => this.volumes.get(copy) ?? [])
+    const promotable = this.#promotable(current)
     const volumes = [...this.volumes.values()]
     for (const [message, { acknowledged, deliveredAt }] of this.#messages.entries()) {
       if (!acknowledged) continue
@@ -141,6 +152,10 @@ export class Truth {
       delivered: count(({ deliveredAt }) => deliveredAt.length > 0),
       twice: count(({ deliveredAt }) => deliveredAt.length > 1),
     }
+  }
+
+  #promotable({ inSync }: ShardRecord): readonly Volume[] {
+    return inSync.flatMap(({ copy }) => this.volumes.get(copy) ?? [])
   }
 
   #isOwed({ copies }: Acknowledged): boolean {

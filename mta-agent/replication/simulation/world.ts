@@ -1,6 +1,6 @@
 import { type Copy, setOf } from '../record.ts'
 import { mayAct } from '../role.ts'
-import { type Millis, type Timers } from '../timers.ts'
+import { DRIFT, type Millis, type Timers } from '../timers.ts'
 import { ApiServer } from './api.ts'
 import { Network } from './network.ts'
 import { Node } from './node.ts'
@@ -17,6 +17,8 @@ export type Place = {
   readonly node: Node
   volume: Volume
   process: Process | undefined
+  /** Whatever was to bring it back. */
+  isLost: boolean
   incarnations: number
   disks: number
   snapshot: Volume | undefined
@@ -30,6 +32,9 @@ export type Settings = {
   readonly inSync: number
   /** From which length of its log on a primary trims what is committed; Infinity: never. */
   readonly trimFrom: number
+  readonly slowDeliveries: number
+  /** The first one's clock is as slow, the others' as fast as the hardware allows, until a fault changes it. */
+  readonly firstIsSlow: boolean
   readonly trace: ((line: string) => void) | undefined
 }
 
@@ -53,11 +58,12 @@ export class World {
     const chance = { timeline, random }
     this.truth = new Truth(settings.durability === 'Strict')
     this.network = new Network(chance)
-    this.places = settings.agents.map((agent) => ({
+    this.places = settings.agents.map((agent, i) => ({
       agent,
-      node: new Node(timeline, random),
+      node: new Node(timeline, random, settings.firstIsSlow ? (i === 0 ? 1 - DRIFT : 1 + DRIFT) : undefined),
       volume: new Volume(`${agent}1`, 1, chance),
       process: undefined,
+      isLost: false,
       incarnations: 0,
       disks: 1,
       snapshot: undefined,
@@ -85,6 +91,7 @@ export class World {
       timers: settings.timers,
       durability: settings.durability,
       trimFrom: settings.trimFrom,
+      slowDeliveries: settings.slowDeliveries,
       moment: (moment, agent) => this.onMoment(moment, agent),
       trace: (agent, text) => settings.trace?.(`${timeline.now.toFixed(1).padStart(9)}  ${agent}  ${text()}`),
       stepped: () => this.check(),
@@ -104,7 +111,7 @@ export class World {
   }
 
   start(place: Place): void {
-    if (place.process) return
+    if (place.process || place.isLost) return
     place.incarnations += 1
     const { agent, node, volume } = place
     this.note(agent, `starts on ${volume.copy}, seen ${volume.seen}`)
