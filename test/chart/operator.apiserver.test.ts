@@ -146,10 +146,22 @@ async function grantedToOperator(): Promise<string[]> {
 
 /** Rights that the life of the one stream played here does not show. Whatever else is granted must be used, and what is used is granted. */
 const NOT_SHOWN = [
-  // The audit log leaves gets out. That of instances is held so that it can be granted to agents.
+  // The audit log leaves gets out; some of them are held so that they can be granted to agents.
+  'get endpointslices',
   'get leases',
   'get mtainstances',
+  'get persistentvolumeclaims',
   'get secrets',
+  // Of shards with standbys: records and endpoints, which agents update, budgets, and the certificates between the copies.
+  'create endpointslices',
+  'delete endpointslices',
+  'update endpointslices',
+  'patch leases',
+  'delete leases',
+  'delete poddisruptionbudgets',
+  'create secrets',
+  'update secrets',
+  'patch secrets',
   // An Event that repeats, a queue that grows, volumeRetention: DeleteWhenEmpty.
   'patch events',
   'patch persistentvolumeclaims',
