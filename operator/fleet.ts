@@ -52,8 +52,8 @@ const SELECTED: Partial<Record<WatchedKind, string>> = {
   EndpointSlice: `${SLICE_MANAGER}=${GROUP}`,
 }
 const KINDS = Object.keys(WATCHED) as WatchedKind[]
-/** What plans give out (addresses and ports, by the instances) or do once only (one Pod at a time, one volume). */
-const ALLOTTED = ['MTAInstance', 'Pod', 'PersistentVolumeClaim'] as const satisfies readonly WatchedKind[]
+/** What plans give out (addresses and ports, by the instances) or do once only (one Pod at a time, one volume, one record). */
+const ALLOTTED = ['MTAInstance', 'Pod', 'PersistentVolumeClaim', 'Lease'] as const satisfies readonly WatchedKind[]
 const CATCH_UP_BACK_OFF = { firstMillis: 200, maxMillis: 5000 }
 
 function ours<T extends kube.KubeObject>(kind: keyof typeof RESOURCES): kube.Resource<T> {
@@ -119,7 +119,7 @@ export class Fleet {
 
   async #readAnew(kind: (typeof ALLOTTED)[number], namespace: string | undefined, signal: AbortSignal): Promise<void> {
     const of = WATCHED[kind] as kube.Resource
-    // Foreign Pods and claims may be many, and nothing of ours is given out by them.
+    // Foreign Pods, claims and leases may be many, and nothing of ours is given out by them.
     const selection = {
       ...(namespace === undefined ? {} : { namespace }),
       ...(kind === 'MTAInstance' ? {} : { labelSelector: `${LABELS.managedBy}=${GROUP}` }),
