@@ -10,7 +10,7 @@ import { openScheduler } from './scheduler.ts'
 /** The loop over the queue that is on disk. */
 
 /** Nothing here takes long; a busy machine may. */
-const LONG = { timeout: 4_500 }
+const LONG = { timeout: 30_000 }
 const broken = (cause: unknown): never => {
   throw cause
 }
