@@ -181,3 +181,30 @@ test('an API server that is away stops no mail; a killed primary comes back as s
   await allArrived(provider, [...first.accepted, ...second.accepted, ...third.accepted])
   expect((await a.status())!.inSync).toEqual([a.name])
 })
+
+test('mail that was accepted alone comes back with its disk after a forced promotion, and is sent once', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using shard = await openPair(provider)
+  const [a, b] = shard.agents
+  b.kill('SIGKILL')
+  await inSync(a, 1)
+  await provider.behave({
+    rules: [{ at: 'rcpt', match: { sourceAddress: a.sourceAddress }, action: { do: 'reply', reply: '451 4.2.1 later' } }],
+  })
+  const alone = await submit(a, 'alone', { count: 60 }).running
+  expect(alone.accepted).toHaveLength(60)
+  a.kill('SIGKILL')
+  b.start()
+  await waitFor('the standby', async () => (await b.status())?.role === 'Standby')
+  await b.ask({ [ANNOTATIONS.promoteGranted]: await shard.recordVersion() })
+  await leads(b)
+  const second = await submit(b, 'second', { count: 20 }).running
+  await allArrived(provider, second.accepted)
+  a.start()
+  await allArrived(provider, [...alone.accepted, ...second.accepted])
+  await inSync(b, 2)
+  await waitFor('nothing set aside', async () => (await a.status())?.setAside === 0)
+  const ids = arrived(provider).map(({ messageId }) => messageId)
+  expect(ids.length).toBe(new Set(ids).size)
+  expect((await b.status())!.lastFailover?.reason).toBe('Forced')
+})

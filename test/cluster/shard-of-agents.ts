@@ -51,6 +51,8 @@ export type ShardOfAgents = AsyncDisposable & {
   readonly agents: readonly [ShardAgent, ShardAgent]
   /** Makes the record with the first agent's copy, as the operator does. */
   createRecord(first: ShardAgent): Promise<void>
+  /** Of the record as it is now: what a promotion by force must name. */
+  recordVersion(): Promise<string>
   /** The address that clients are sent to. */
   endpoint(): Promise<string | undefined>
 }
@@ -98,6 +100,10 @@ export async function openShardOfAgents(options: ShardOptions): Promise<ShardOfA
       const content = { holder: { instance: first.name, incarnation }, epoch: 1, inSync: [{ instance: first.name, copy }], forcedEpoch: 0 }
       const { annotations, spec } = formatRecord(content)
       await client.create(LEASES, { metadata: { namespace: NAMESPACE, name: RECORD, annotations: { ...annotations } }, spec }, call)
+    },
+    recordVersion: async () => {
+      const lease = await client.get(LEASES, { namespace: NAMESPACE, name: RECORD }, call)
+      return lease.metadata.resourceVersion ?? ''
     },
     endpoint: async () => {
       const found = await client.get(ENDPOINT_SLICES, { namespace: NAMESPACE, name: RECORD }, call)
