@@ -89,7 +89,7 @@ class RunningAgent {
   }
 
   async run(): Promise<void> {
-    const { log, source, stop, force } = this.#ports
+    const { log, source, stop } = this.#ports
     setLevel(log, this.#settings.instance.spec.agent.logLevel)
     await using resources = new AsyncDisposableStack()
     const parts = await this.#open(resources)
@@ -107,19 +107,29 @@ class RunningAgent {
       this.#stopping = true
       log.info({ inFlight: parts.scheduler.inFlight() }, 'stopping')
       this.#wake.poke()
-      const { graceMillis } = this.#ports
-      // A standby that was told is primary within a second, one that was not within ten.
-      await Promise.race([this.#shard?.handOver(AbortSignal.any([AbortSignal.timeout(graceMillis / 2), force])), this.#broken.promise])
-      const grace = AbortSignal.any([AbortSignal.timeout(graceMillis), force])
-      const drained = [parts.submission.drain(grace), parts.scheduler.stop(this.#ports.graceMillis)]
       try {
-        await Promise.race([Promise.all(drained), this.#broken.promise])
+        await Promise.race([this.#drain(parts), this.#broken.promise])
       } finally {
         ended.abort()
       }
       await Promise.all([follow, report, scrubbing, this.#keeping])
     }
     log.info({}, 'stopped')
+  }
+
+  /** All of it within the grace: behind that comes SIGKILL. */
+  async #drain({ store, submission, scheduler }: Parts): Promise<void> {
+    const { graceMillis, force } = this.#ports
+    const since = performance.now()
+    const grace = AbortSignal.any([AbortSignal.timeout(graceMillis), force])
+    if (this.#shard !== undefined) {
+      // A scheduler that comes and goes with the role does not end the waiting of the store, which stays.
+      grace.addEventListener('abort', () => store.stopWaiting(), { once: true })
+      // A standby that is told is primary within a second, one that is not within ten.
+      await this.#shard.handOver(AbortSignal.any([AbortSignal.timeout(graceMillis / 2), force]))
+    }
+    const left = Math.max(0, graceMillis - (performance.now() - since))
+    await Promise.all([submission.drain(grace), scheduler.stop(left)])
   }
 
   async #open(resources: AsyncDisposableStack): Promise<Parts> {

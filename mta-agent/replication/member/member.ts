@@ -231,6 +231,8 @@ export class Member implements AsyncDisposable {
     if (!this.#delivers) return
     this.#delivers = false
     const stopped = this.#options.deeds.stopDelivery()
+    // It is looked at in its turn, and may have failed before.
+    stopped.catch(() => undefined)
     this.#do(() => stopped)
   }
 
