@@ -71,6 +71,8 @@ export const DEFINITIONS: Readonly<Record<Kind, Definition>> = {
       count('Up', '.status.readyReplicas', 'How many of them are Ready.'),
       count('Queued', '.status.queue.messages', 'How many messages wait.'),
       wide(count('Deferred', '.status.queue.deferred', 'How many recipients wait for another attempt.')),
+      wide(count('Standbys', '.spec.standbysPerPrimary', 'How many standbys each of them shall have.')),
+      wide(text('In Sync', '.status.conditions[?(@.type=="InSync")].status', 'Whether every standby has all that was acknowledged.')),
       wide(text('Stop', '.spec.stopPolicy', 'The stop policy.')),
       MESSAGE,
       AGE,

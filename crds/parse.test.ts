@@ -50,6 +50,8 @@ test('defaults are filled in', () => {
     class: 'Transactional',
     poolRef: { name: 'pool' },
     primaries: 1,
+    standbysPerPrimary: 0,
+    failover: { timing: 'Default', durability: 'Available', nodeLossPolicy: 'Wait' },
     submission: 587,
     queue: 432000,
     delivery: { maxConnectionsPerDestination: 20, maxMessagesPerConnection: 100 },

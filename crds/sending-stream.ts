@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { HostField, NetworkField, ObjectNameField, QuantityField, QueueSizeField, RouteDomainField } from './fields.ts'
 import { Conditions, LocalRef, type ObjectMeta } from './meta.ts'
 import { compareQuantities, isQuantity } from './quantity.ts'
+import { Durability, Timing } from './replication.ts'
 import { atomicList, immutable, mapList, setList, textRule, withRules, withTransitions } from './rules.ts'
 
 /** SendingStream: one class of mail with its own processes, queue, addresses and limits. */
@@ -265,6 +266,21 @@ const Queue = withRules(
   RETRY_BEFORE_EXPIRY,
 ).describe('Where accepted mail is kept, and how long.')
 
+export const Failover = z
+  .object({
+    timing: Timing,
+    durability: Durability,
+    nodeLossPolicy: z
+      .enum(['Wait', 'Replace'])
+      .default('Wait')
+      .describe(
+        'What happens to a standby whose node is away for 5 minutes. Wait: it comes back with its node. Replace: another node gets a new one.',
+      ),
+  })
+  .prefault({})
+  .describe('How standbys take over. Without standbys it says nothing.')
+export type Failover = z.infer<typeof Failover>
+
 export const SendingStreamSpec = z
   .object({
     class: immutable(MailClass, 'class', 'make a new stream: reputation does not move with a label').describe(
@@ -276,6 +292,15 @@ export const SendingStreamSpec = z
       .max(64)
       .default(1)
       .describe('How many instances share the load, each with its own queue and source addresses.'),
+    standbysPerPrimary: z
+      .int()
+      .min(0)
+      .max(2)
+      .default(0)
+      .describe(
+        'How many standbys each of them has, on other nodes of the pool: every one keeps a copy of the queue and can take over. Each needs an address of the pool on its node.',
+      ),
+    failover: Failover,
     poolRef: withTransitions(LocalRef('IPPool'), {
       cel: 'self.name == oldSelf.name',
       must: 'poolRef.name cannot change (make a new stream and drain this one, or change the addresses of the pool)',
@@ -308,6 +333,17 @@ export const ShardStatus = z
     primary: z.string().max(253).describe('The MTAInstance that accepts and delivers.'),
     nodeName: z.string().max(253).optional().describe('Its node.'),
     ready: z.enum(['True', 'False', 'Unknown']).describe('Its Ready condition.'),
+    standbys: setList(z.array(z.string().max(253)).max(8))
+      .optional()
+      .describe('The other MTAInstances of the shard.'),
+    epoch: z
+      .int()
+      .min(0)
+      .optional()
+      .describe('The reign of the primary: each has a higher one. There from when the record of the shard was made.'),
+    inSync: setList(z.array(z.string().max(253)).max(8))
+      .optional()
+      .describe('The instances with a copy in the set, the primary among them.'),
   })
   .describe('One shard: a queue and the instance that works on it.')
 export type ShardStatus = z.infer<typeof ShardStatus>

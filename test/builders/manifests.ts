@@ -37,6 +37,8 @@ export type StreamOptions = {
   readonly class?: MailClass
   readonly pool?: string
   readonly primaries?: number
+  readonly standbysPerPrimary?: number
+  readonly failover?: Readonly<Record<string, unknown>>
   readonly submission?: Readonly<Record<string, unknown>>
   readonly queue?: Readonly<Record<string, unknown>>
   readonly delivery?: Readonly<Record<string, unknown>>
@@ -52,6 +54,8 @@ export const stream = (name: string, options: StreamOptions = {}): Manifest => (
   spec: {
     class: options.class ?? 'Transactional',
     primaries: options.primaries ?? 1,
+    ...(options.standbysPerPrimary === undefined ? {} : { standbysPerPrimary: options.standbysPerPrimary }),
+    ...(options.failover ? { failover: options.failover } : {}),
     poolRef: { name: options.pool ?? name },
     submission: {
       tlsSecretRef: { name: 'submission-tls' },

@@ -1,20 +1,14 @@
 import { type Copy, formatRecord, parseRecord, type RecordContent, setOf } from '#agent/contract/record.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
-import type { SendingStream } from '#crds/sending-stream.ts'
+import type { Failover, SendingStream } from '#crds/sending-stream.ts'
 import { type FleetSnapshot, isDeleting, type Lease, type Pod, podOf } from '#operator/planning/snapshot.ts'
 import { isAlive } from '#operator/planning/standbys/shard.ts'
-import type { StandbyWishes } from '#operator/planning/standbys/wishes.ts'
 import { agentsFollow, named, podsRun } from './fleet.ts'
 
 /** Streams with standbys, and agents that keep the record of their shard as real ones would. */
 
-export const withStandbys = (
-  stream: SendingStream,
-  standbysPerPrimary: number,
-  failover: StandbyWishes['failover'] = {},
-): SendingStream => {
-  const wishes: StandbyWishes = { standbysPerPrimary, failover }
-  return { ...stream, spec: { ...stream.spec, ...wishes } }
+export const withStandbys = (stream: SendingStream, standbysPerPrimary: number, failover: Partial<Failover> = {}): SendingStream => {
+  return { ...stream, spec: { ...stream.spec, standbysPerPrimary, failover: { ...stream.spec.failover, ...failover } } }
 }
 
 export const recordOf = (fleet: FleetSnapshot, name: string): RecordContent => {

@@ -141,12 +141,6 @@ export function judgeRecords(fleet: FleetSnapshot, stream: SendingStream, roster
 }
 
 type ShardStatus = NonNullable<SendingStreamStatus['shards']>[number]
-export type StandbyStatus = {
-  readonly standbys?: readonly string[]
-  readonly epoch?: number
-  readonly inSync?: readonly string[]
-}
-
 /** One line for each shard. */
 export function listShards(fleet: FleetSnapshot, stream: SendingStream, instances: readonly MTAInstance[]): ShardStatus[] {
   if (!isReplicated(fleet, stream)) return instances.map((instance) => statusOf(instance, instance.spec.shard))
@@ -157,7 +151,7 @@ export function listShards(fleet: FleetSnapshot, stream: SendingStream, instance
     const epoch = record?.epoch ?? epochBefore(stream, shard)
     const here = instances.filter(({ spec }) => spec.shard === shard)
     const primary = here.find(({ metadata }) => isHolder(record, metadata.name)) ?? here[0]
-    const standbys: StandbyStatus = {
+    const standbys = {
       standbys: here.filter((one) => one !== primary).map(({ metadata }) => metadata.name),
       ...(epoch === undefined ? {} : { epoch }),
       ...(record === undefined ? {} : { inSync: [...new Set(record.inSync.map(({ instance }) => instance))] }),

@@ -60,7 +60,7 @@ export const wasRecorded = (stream: SendingStream, shard: number): boolean => ep
 
 /** As the status has it. */
 export const epochBefore = (stream: SendingStream, shard: number): number | undefined =>
-  (stream.status?.shards?.find((one) => one.shard === shard) as { readonly epoch?: number } | undefined)?.epoch
+  stream.status?.shards?.find((one) => one.shard === shard)?.epoch
 
 /**
  * The first by name, and nobody in its place: it is the one that was there before there were standbys, and its volume may hold mail. Not before its process

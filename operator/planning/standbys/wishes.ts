@@ -1,22 +1,7 @@
-import type { SendingStream } from '#crds/sending-stream.ts'
+import type { Failover, SendingStream } from '#crds/sending-stream.ts'
 
-/** What a stream says about standbys. None unless it asks for them. */
+/** What a stream says about standbys. */
 
-export type FailoverWishes = {
-  readonly timing: 'Default' | 'Fast'
-  readonly durability: 'Strict' | 'Available'
-  readonly nodeLossPolicy: 'Wait' | 'Replace'
-}
+export const standbysOf = ({ spec }: SendingStream): number => spec.standbysPerPrimary
 
-export type StandbyWishes = { readonly standbysPerPrimary?: number; readonly failover?: Partial<FailoverWishes> }
-
-const wishesOf = ({ spec }: SendingStream): StandbyWishes => spec as SendingStream['spec'] & StandbyWishes
-
-export const standbysOf = (stream: SendingStream): number => wishesOf(stream).standbysPerPrimary ?? 0
-
-export const failoverOf = (stream: SendingStream): FailoverWishes => ({
-  timing: 'Default',
-  durability: 'Available',
-  nodeLossPolicy: 'Wait',
-  ...wishesOf(stream).failover,
-})
+export const failoverOf = ({ spec }: SendingStream): Failover => spec.failover
