@@ -14,6 +14,7 @@ import { scenario as scaleUnderLoad } from './scale-under-load.ts'
 import type { Scenario } from './scenario.ts'
 import { scenario as secretRotated } from './secret-rotated.ts'
 import { scenario as specChangeUnderLoad } from './spec-change-under-load.ts'
+import { scenario as standbyTakesOver } from './standby-takes-over.ts'
 import { scenario as streamDeleted } from './stream-deleted.ts'
 
 /** All scenarios, the gentle ones first: what breaks early is the cheapest to look at. */
@@ -33,5 +34,6 @@ export const SCENARIOS: readonly Scenario[] = [
   diskFull,
   operatorKilled,
   nodePowerCut,
+  standbyTakesOver,
   apiServerDown,
 ]
