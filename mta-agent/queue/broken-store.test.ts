@@ -44,6 +44,27 @@ test('a commit that fails for another reason than a full disk ends the store: no
   expect({ room: store.room(1), due: store.takeDue(NOON, 10), last: store.lastSequence() }).toEqual({ room: 'full', due: [], last: 1 })
 })
 
+test('a row of undo that is missing when its entry is committed ends the store, once', async () => {
+  using directory = temporaryDirectory()
+  await using tables = openTables(directory.path)
+  const ended = Promise.withResolvers<unknown>()
+  let told = 0
+  const onBroken = (error: unknown): void => {
+    told++
+    ended.resolve(error)
+  }
+  const store = await openQueueStore(
+    { ...tables, get: (table, key) => (table === 'undo' ? undefined : tables.get(table, key)) },
+    { shard: { stream: 'news', shard: 0 }, clock: () => NOON, measureSpace: () => ROOM, onBroken, replicated: true },
+  )
+  await store.beginEpoch(1)
+  await store.append(message())
+  store.setCommitted(1)
+  expect(String(await ended.promise)).toContain('undo 1: must be there until it is forgotten, was missing')
+  await expect(store.append(message())).rejects.toThrow('no room')
+  expect(told).toBe(1)
+})
+
 test.each<{ what: string; write: (tables: Tables) => readonly Write[]; error: RegExp }>([
   { what: 'a damaged delivery', write: (tables) => [flipped(tables, 'deliveries')], error: /^deliveries [0-9a-f]+: must be of checksum/ },
   { what: 'a damaged log entry', write: (tables) => [flipped(tables, 'log')], error: /^log 1: must be of checksum/ },

@@ -111,13 +111,16 @@ export class LogWriter {
         this.#firstUndo = Math.max(this.#firstUndo, end)
       },
     })
-    // A store that is broken or closed has told so itself; what was not forgotten is when it is opened again.
-    void forget
-      .catch(() => undefined)
-      .finally(() => {
+    forget.then(
+      () => {
         this.#forgetting = false
-        if (!this.isStuck()) this.#forget()
-      })
+        this.#forget()
+      },
+      (error: unknown) => {
+        // One that is closed or broken has told so itself, and forgets when it is opened again. Anything else is damage, and would be there next time too.
+        if (!this.isStuck()) this.broken(error)
+      },
+    )
   }
 
   /** Removes all entries and what could take them back, some at a time; the place of the log stays. Nothing else may add to it meanwhile. */
