@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type Frame, LinkFault } from '../log-link/frames.ts'
+import { parseJson } from '../log-link/parse-json.ts'
 
 /**
  * What is said on the beacon link (README.md section 6), → from standby to primary:
@@ -121,17 +122,4 @@ function encodeNumber(value: number): Buffer {
 function decodeNumber(kind: string, payload: Buffer): number {
   if (payload.length !== NUMBER_BYTES) throw new LinkFault(`a ${kind} must be of ${NUMBER_BYTES} bytes, was of ${payload.length}`)
   return payload.readUIntBE(0, NUMBER_BYTES)
-}
-
-function parseJson<T>(schema: z.ZodType<T>, kind: string, payload: Buffer): T {
-  let value: unknown
-  try {
-    value = JSON.parse(payload.toString())
-  } catch (error) {
-    throw new LinkFault(`a ${kind} must be JSON, was not`, { cause: error })
-  }
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const [issue] = parsed.error.issues
-  throw new LinkFault(`a ${kind} must be well formed, was not: ${issue?.path.join('.')} ${issue?.message}`)
 }

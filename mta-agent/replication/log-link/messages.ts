@@ -4,6 +4,7 @@ import type { CopiedContent, CopiedMessage, CopyState, OfferedMessage, StoredEnt
 import type { EpochTable } from '../follow.ts'
 import { decodeContents, decodeNamed, decodeOffer, encodeContents, encodeNamed, encodeOffer, parseId } from './copy-messages.ts'
 import { type Frame, LinkFault } from './frames.ts'
+import { parseJson } from './parse-json.ts'
 
 /**
  * What is said on the log link (README.md section 6), → from standby to primary:
@@ -181,19 +182,6 @@ const DECODERS: { readonly [K in Message['kind']]: (payload: Buffer) => MessageO
     const { queueId, text } = parseJson(notTaken, 'notTaken', payload)
     return { kind: 'notTaken', queueId: parseId(queueId), text }
   },
-}
-
-function parseJson<T>(schema: z.ZodType<T>, kind: string, payload: Buffer): T {
-  let value: unknown
-  try {
-    value = JSON.parse(payload.toString())
-  } catch (error) {
-    throw new LinkFault(`a ${kind} must be JSON, was not`, { cause: error })
-  }
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const [issue] = parsed.error.issues
-  throw new LinkFault(`a ${kind} must be well formed, was not: ${issue?.path.join('.')} ${issue?.message}`)
 }
 
 const ENTRIES_HEAD_BYTES = 16
