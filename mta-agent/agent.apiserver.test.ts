@@ -1,6 +1,5 @@
-import { once } from 'node:events'
+import { freePort } from '#test/support/free-port.ts'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
@@ -72,15 +71,6 @@ async function spec(): Promise<MTAInstanceSpec> {
     ports: { submission, submissions, admin: adminPort },
     directories: { queue: join(directory, 'queue') },
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  await once(probe, 'close')
-  return port
 }
 
 type Running = AsyncDisposable & { readonly messages: string[]; readonly ended: Promise<void> }

@@ -1,7 +1,7 @@
+import { freePort } from '#test/support/free-port.ts'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -144,15 +144,6 @@ async function planSeat({ letter, index, folder }: { letter: string; index: numb
       beacon: await freePort(),
     },
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  await once(probe, 'close')
-  return port
 }
 
 type Spec = { readonly seat: Seat; readonly peers: readonly Seat[]; readonly directory: string; readonly options: ShardOptions }
