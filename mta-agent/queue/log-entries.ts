@@ -1,7 +1,8 @@
 import { queueIdKey } from './keys.ts'
-import { decodeLogEntry, messageOf, queueIdOf } from './log-entry.ts'
+import { decodeLogEntry, type LogEntry, messageOf, queueIdOf } from './log-entry.ts'
 import type { StoredEntry } from './log-queue.ts'
 import type { LogWriter } from './log-writer.ts'
+import { CorruptRecord } from './record.ts'
 import type { Tables } from './tables.ts'
 import { checkContent } from './verify-store.ts'
 
@@ -18,11 +19,27 @@ export function readLog(tables: Tables, writer: LogWriter, fromSequence: number,
   for (let sequence = fromSequence; sequence < end && bytes < READ_LOG_BYTES; sequence++) {
     const record = writer.readEntry(sequence)
     const entry = decodeLogEntry(record, `log ${sequence}`)
-    const content = messageOf(entry) && tables.get('bodies', queueIdKey(queueIdOf(entry)))
+    const content = readSound(tables, entry, sequence <= writer.cutsTo())
     entries.push({ sequence, record, ...(content && { content }) })
     bytes += record.length + (content?.length ?? 0)
   }
   return entries
+}
+
+/**
+ * What the disk did not keep is not sent, or no copy could ever come past that entry: there the message will be damaged as well. Only where
+ * somebody was promised the message, though: what is not committed yet is not confirmed on the word of a copy that lacks the content.
+ */
+function readSound(tables: Tables, entry: LogEntry, isCommitted: boolean): Buffer | undefined {
+  const message = messageOf(entry)
+  const content = message && tables.get('bodies', queueIdKey(queueIdOf(entry)))
+  if (!message || !content) return undefined
+  try {
+    return checkContent(content, message, `bodies ${queueIdOf(entry)}`)
+  } catch (error) {
+    if (isCommitted && error instanceof CorruptRecord) return undefined
+    throw error
+  }
 }
 
 /** Resolves when all are durable; rejects with the first that did not fit, and then none behind it is there. */

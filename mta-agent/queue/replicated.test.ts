@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { bounced, deferred, delivered, message, NOON, openQueue, temporaryDirectory } from '#test/builders/queue.ts'
+import type { QueueId } from '../domain/queue-id.ts'
 import { openTables } from './lmdb-queue-store.ts'
 import { NotLeading, type LogQueueStore } from './log-queue.ts'
 import type { Delivery } from './queue-store.ts'
@@ -61,6 +62,31 @@ test('a message is given out when it is committed, and the listener is told', as
   expect({ due: queue.takeDue(NOON, 9).map((one) => one.queueId), told }).toEqual({ due: [first], told: 1 })
   queue.setCommitted(2)
   expect(queue.takeDue(NOON, 9).map((one) => one.queueId)).toEqual(['1-2'])
+})
+
+test('a content that the disk did not keep is not sent, so that a follower comes past it; one that nobody has confirmed yet is refused', async () => {
+  using one = temporaryDirectory()
+  using two = temporaryDirectory()
+  {
+    await using before = await openCopy(one.path)
+    await before.beginEpoch(1)
+    await before.append(message())
+    await before.append(message(['bob@two.example']))
+  }
+  {
+    await using tables = openTables(one.path)
+    const [row] = tables.range('bodies', { limit: 1 })
+    row!.value[0]! ^= 1
+    await tables.commit([{ table: 'bodies', key: row!.key, value: row!.value }])
+  }
+  await using leader = await openCopy(one.path)
+  await leader.beginEpoch(2)
+  expect(() => leader.readLog(1, 9)).toThrow('bodies 1-1: must be as it was accepted, was of another checksum')
+  leader.setCommitted(2)
+  await using follower = await openCopy(two.path)
+  await copyOf(leader, follower)
+  expect(() => follower.readContent('1-1' as QueueId)).toThrow('bodies 1-1: must be there, was missing')
+  expect(follower.readContent('1-2' as QueueId)).toEqual(leader.readContent('1-2' as QueueId))
 })
 
 test.each([
