@@ -36,3 +36,12 @@ export type Arrival = {
   /** SHA-256 of what follows the first empty line: agents prepend header fields, but must not touch this. In hex. */
   readonly bodyHash: string
 }
+
+/**
+ * A transaction that somebody began: MAIL was said, whatever came of it. What arrived tells what ended well; this tells who still sends. At Postfix it
+ * is what Postfix began with the recorder behind it, later.
+ */
+export type Beginning = Pick<Arrival, 'provider' | 'session' | 'sourceAddress'> & {
+  /** When MAIL was read, ISO 8601 with milliseconds. */
+  readonly at: string
+}

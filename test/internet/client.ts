@@ -1,7 +1,7 @@
 import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Arrival } from './arrival.ts'
+import type { Arrival, Beginning } from './arrival.ts'
 import type { Behaviour, BehaviourInput } from './behaviour.ts'
 import type { ArrivalFilter, Status } from './control-protocol.ts'
 import { controlSocket } from './state.ts'
@@ -18,7 +18,12 @@ export async function arrivals(filter: ArrivalFilter = {}): Promise<readonly Arr
   return (await ask('GET', `/arrivals?${query(filter)}`)) as readonly Arrival[]
 }
 
-/** Forgets them in memory; the file keeps them. */
+/** Every transaction that was begun since, in order of time, whatever came of it. */
+export async function beginnings(): Promise<readonly Beginning[]> {
+  return (await ask('GET', '/beginnings')) as readonly Beginning[]
+}
+
+/** Forgets both in memory; the file keeps what arrived. */
 export async function clearArrivals(): Promise<void> {
   await ask('DELETE', '/arrivals')
 }

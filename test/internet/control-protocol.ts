@@ -11,7 +11,13 @@ export type ProviderStatus = {
   readonly behaviour: Behaviour
   readonly counts: Counts
 }
-export type Status = { readonly pid: number; readonly providers: readonly ProviderStatus[]; readonly dns: 'answering' | 'silent' }
+export type Status = {
+  readonly pid: number
+  /** Of the sources it was started from. */
+  readonly code: string
+  readonly providers: readonly ProviderStatus[]
+  readonly dns: 'answering' | 'silent'
+}
 
 /** All that are given must hold. */
 export type ArrivalFilter = {

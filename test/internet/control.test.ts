@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { arrivals, behave, clearArrivals, findInternet, internetStatus, setDns, waitForArrivals } from './client.ts'
+import { arrivals, beginnings, behave, clearArrivals, findInternet, internetStatus, setDns, waitForArrivals } from './client.ts'
 import { openControl } from './control.ts'
 import { runLoad } from './load.ts'
 import { openProvider, type Provider } from './provider.ts'
@@ -45,8 +45,10 @@ test('a scenario sees what arrived, by run, and can forget it', async () => {
   const two = await waitForArrivals(3, { messageIdPrefix: '<two.' }, AbortSignal.timeout(5000))
   expect(two.map(({ messageId }) => messageId)).toEqual(['<two.0@load.example>', '<two.1@load.example>', '<two.2@load.example>'])
   expect(await arrivals({ provider: 'plain' })).toHaveLength(5)
+  expect(await beginnings()).toHaveLength(5)
   await clearArrivals()
   expect(await arrivals()).toEqual([])
+  expect(await beginnings()).toEqual([])
 })
 
 test('waiting in vain ends with how many there were', async () => {

@@ -1,8 +1,9 @@
 import type { ChildProcess } from 'node:child_process'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { json } from 'node:stream/consumers'
-import type { Arrival } from './arrival.ts'
+import type { Arrival, Beginning } from './arrival.ts'
 import type { BehaviourInput } from './behaviour.ts'
+import { codeOfInternet } from './code.ts'
 import { type ArrivalFilter, filterArrivals, type Status } from './control-protocol.ts'
 import type { Provider } from './provider.ts'
 
@@ -14,15 +15,18 @@ import type { Provider } from './provider.ts'
  *   DELETE /providers/NAME/connections       cuts them
  *   GET    /arrivals?provider=…&outcome=…    an array of arrivals, in order of time
  *   GET    /count?…                          how many of them
- *   DELETE /arrivals
+ *   GET    /beginnings                       transactions that were begun, in order of time
+ *   DELETE /arrivals                         and beginnings
  *   PUT    /dns                              "silent" or "answering"
  */
 export async function openControl(path: string, providers: readonly Provider[], dns: ChildProcess | undefined): Promise<AsyncDisposable> {
   let dnsState: Status['dns'] = 'answering'
+  const code = codeOfInternet()
   const routes: Readonly<Record<string, (request: IncomingMessage, url: URL) => Promise<unknown>>> = {
-    'GET /status': async () => ({ pid: process.pid, providers: providers.map(statusOf), dns: dnsState }) satisfies Status,
+    'GET /status': async () => ({ pid: process.pid, code, providers: providers.map(statusOf), dns: dnsState }) satisfies Status,
     'GET /arrivals': async (_request, url) => arrivalsOf(providers, url),
     'GET /count': async (_request, url) => arrivalsOf(providers, url).length,
+    'GET /beginnings': async () => providers.flatMap((provider) => provider.beginnings()).toSorted(byTime),
     'DELETE /arrivals': async () => {
       for (const provider of providers) provider.clearArrivals()
       return null
@@ -85,10 +89,10 @@ function named(providers: readonly Provider[], url: URL): Provider {
 function arrivalsOf(providers: readonly Provider[], url: URL): readonly Arrival[] {
   const filter = Object.fromEntries(url.searchParams) as ArrivalFilter
   const chosen = filter.provider === undefined ? providers : providers.filter(({ name }) => name === filter.provider)
-  return chosen
-    .flatMap((provider) => filterArrivals(provider.arrivals(), filter))
-    .toSorted((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0))
+  return chosen.flatMap((provider) => filterArrivals(provider.arrivals(), filter)).toSorted(byTime)
 }
+
+const byTime = (a: Pick<Beginning, 'at'>, b: Pick<Beginning, 'at'>): number => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)
 
 function parseDnsState(value: unknown): Status['dns'] {
   if (value !== 'silent' && value !== 'answering') throw new RangeError(`dns must be "silent" or "answering", was ${JSON.stringify(value)}`)

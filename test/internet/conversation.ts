@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { TLSSocket, type SecureContext } from 'node:tls'
-import type { Arrival } from './arrival.ts'
+import type { Arrival, Beginning } from './arrival.ts'
 import { ContentReader, readContent } from './content.ts'
 import { type Effect, type Event, openSession, type Client, type Rules, type Session, step, type Stop } from './dialogue.ts'
 
@@ -15,6 +15,7 @@ export type Surroundings = {
   readonly rules: () => Rules
   readonly secureContext: () => SecureContext
   record(arrival: Arrival, content: Buffer): void
+  begin(beginning: Beginning): void
   /** Called once, when the connection is gone. */
   ended(): void
 }
@@ -169,6 +170,9 @@ export class Conversation {
         return
       case 'record':
         this.#surroundings.record(effect.arrival, this.#content)
+        return
+      case 'begin':
+        this.#surroundings.begin(effect.beginning)
         return
       case 'hang':
         this.#state = 'hanging'

@@ -1,4 +1,4 @@
-import type { Arrival } from './arrival.ts'
+import type { Arrival, Beginning } from './arrival.ts'
 import type { Action, Behaviour, Stage } from './behaviour.ts'
 import type { ContentFacts } from './content.ts'
 import type { Question } from './judge.ts'
@@ -40,6 +40,7 @@ export type Effect =
   /** Once it is handed to the network, `arrival` has happened; if it cannot be, its outcome is closedAfterDot. */
   | { readonly kind: 'write'; readonly text: string; readonly arrival?: Arrival }
   | { readonly kind: 'record'; readonly arrival: Arrival }
+  | { readonly kind: 'begin'; readonly beginning: Beginning }
   | { readonly kind: 'wait'; readonly millis: number }
   | { readonly kind: 'hang' }
   | { readonly kind: 'close'; readonly how: 'fin' | 'reset' }
@@ -185,10 +186,18 @@ function mail(rules: Rules, session: Session, { rest, at }: Command): Step {
   if (refusal !== undefined) return say(rules, session, [refusal])
   const transaction: Transaction = { sender: path.address, senderParameters: path.parameters, recipients: [], refusedRecipients: [] }
   const asked = { session: { ...session, transaction }, stage: 'mail', at, otherwise: session } as const
-  return answer(rules, asked, () =>
+  const answered = answer(rules, asked, () =>
     say(rules, { ...session, transaction, transactions: session.transactions + 1 }, ['250 2.1.0 Sender accepted']),
   )
+  return { ...answered, effects: [{ kind: 'begin', beginning: beginningOf(rules, session, at) }, ...answered.effects] }
 }
+
+const beginningOf = (rules: Rules, { client }: Session, at: number): Beginning => ({
+  provider: rules.provider,
+  session: client.session,
+  sourceAddress: client.sourceAddress,
+  at: new Date(at).toISOString(),
+})
 
 type Path = { readonly address: string; readonly parameters: readonly string[] }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BehaviourInput } from './behaviour.ts'
 import { addressOf, addressV6Of, BLACKHOLE_HOST, HOSTS, PROVIDERS } from './catalogue.ts'
+import { codeOfInternet } from './code.ts'
 import { arrivals, behave, findInternet, internetStatus } from './client.ts'
 import type { Status } from './control-protocol.ts'
 import { endProcesses, findProcesses, startProcess } from './processes.ts'
@@ -11,7 +12,7 @@ import { BRIDGE, controlSocket, dnsFolder, internetFolder, logFolder, namespaceN
 
 /**
  * `npm run internet -- up|down|status|behave PROVIDER JSON|arrived [--json]`: the small internet beside the cluster, in the cluster's uplink-less
- * namespace. `up` twice is harmless; `down` also clears away what a crash has left, and leaves only the log and what arrived.
+ * namespace. `up` twice is harmless, and one that other sources made is replaced; `down` also clears away what a crash has left, and leaves only the log and what arrived.
  */
 const USAGE = 'npm run internet -- up | down | status | behave PROVIDER JSON | arrived [--json]'
 const NEEDED_PROGRAMS = ['nsd', 'postfix', 'nsenter', 'ip']
@@ -21,9 +22,9 @@ const PROGRAM_FOLDERS = ['/usr/sbin', '/usr/bin', '/sbin', '/bin', '/usr/local/s
 
 export async function internetUp(): Promise<Status> {
   const found = await findInternet()
-  if (found !== undefined) return found
+  if (found?.code === codeOfInternet()) return found
   checkMachine()
-  await internetDown() // what a crash may have left
+  await internetDown() // what a crash may have left, or one that other sources made
   mkdirSync(logFolder(), { recursive: true, mode: 0o755 })
   addAddresses()
   const daemon = [process.execPath, join(import.meta.dirname, 'daemon.ts')]

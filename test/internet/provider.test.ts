@@ -41,6 +41,27 @@ test('a plain provider takes a message and writes down what arrived', async () =
   expect(provider.contentOf(arrival!)?.toString()).toBe(MESSAGE)
 })
 
+test('every transaction that is begun is written down, whatever comes of it', async () => {
+  await using provider = await openProvider({
+    name: 'busy',
+    behaviour: { rules: [{ at: 'mail', times: 1, action: { do: 'reply', reply: '451 4.3.0 Later' } }] },
+  })
+  await talk(provider, [
+    'EHLO c',
+    'MAIL FROM:<a@x.example>',
+    'MAIL FROM:<a@x.example>',
+    'MAIL FROM:<b@x.example>',
+    'RSET',
+    'MAIL FROM:<c@x.example>',
+  ])
+  const at = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+  // The third MAIL came within a transaction: it began nothing.
+  expect(provider.beginnings()).toEqual(Array.from({ length: 3 }, () => ({ provider: 'busy', session: 1, sourceAddress: '127.0.0.1', at })))
+  expect(provider.arrivals()).toEqual([])
+  provider.clearArrivals()
+  expect(provider.beginnings()).toEqual([])
+})
+
 test.each([
   ['good', 'trusted'],
   ['selfSigned', 'self-signed certificate'],

@@ -1,6 +1,6 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
-import type { Arrival } from './arrival.ts'
+import type { Arrival, Beginning } from './arrival.ts'
 import { type Behaviour, type BehaviourInput, parseBehaviour } from './behaviour.ts'
 import {
   aYearFrom,
@@ -64,10 +64,13 @@ export type Provider = AsyncDisposable & {
   behave(change: BehaviourInput): Promise<Behaviour>
   /** All that was written down, in order, with every outcome. */
   arrivals(): readonly Arrival[]
+  /** Every transaction that was begun, in order; four times as many as arrivals are kept. */
+  beginnings(): readonly Beginning[]
   /** What was sent, byte for byte after dot-unstuffing; undefined unless `keep: 'content'`. */
   contentOf(arrival: Arrival): Buffer | undefined
   /** Waits until `count` messages have the outcome arrived, and answers with them; rejects when the signal fires. */
   waitForArrivals(count: number, signal: AbortSignal): Promise<readonly Arrival[]>
+  /** Forgets beginnings, too. */
   clearArrivals(): void
   counts(): Counts
   /** Cuts every connection that is open, hanging ones too. */
@@ -81,6 +84,9 @@ export async function openProvider(options: ProviderOptions): Promise<Provider> 
 }
 
 const NOTHING_YET: Counts['outcomes'] = { arrived: 0, deferredAfterDot: 0, refusedAfterDot: 0, hungAfterDot: 0, closedAfterDot: 0 }
+
+/** Those that are put off begin again and again. */
+const BEGINNINGS_PER_ARRIVAL = 4
 
 class RunningProvider implements Provider {
   readonly name: string
@@ -101,6 +107,7 @@ class RunningProvider implements Provider {
   #port: number
   #rules: Rules
   #arrivals: Arrival[] = []
+  #beginnings: Beginning[] = []
   #outcomes = { ...NOTHING_YET }
   #sessions = 0
   #mostOpen = 0
@@ -147,6 +154,10 @@ class RunningProvider implements Provider {
     return this.#arrivals
   }
 
+  beginnings(): readonly Beginning[] {
+    return this.#beginnings
+  }
+
   contentOf(arrival: Arrival): Buffer | undefined {
     return this.#contents.get(arrival)
   }
@@ -165,6 +176,7 @@ class RunningProvider implements Provider {
 
   clearArrivals(): void {
     this.#arrivals = []
+    this.#beginnings = []
     this.#outcomes = { ...NOTHING_YET }
   }
 
@@ -191,8 +203,7 @@ class RunningProvider implements Provider {
       behaviour,
       decide: (question) => {
         // Full is an answer: a message that could not be written down must not be taken.
-        if (question.stage === 'mail' && this.#arrivals.length >= this.#capacity)
-          return { do: 'reply', reply: '452 4.3.1 No room to write down more' }
+        if (question.stage === 'mail' && this.#isFull()) return { do: 'reply', reply: '452 4.3.1 No room to write down more' }
         return judge.decide(question)
       },
     }
@@ -240,6 +251,7 @@ class RunningProvider implements Provider {
       rules: () => this.#rules,
       secureContext: () => this.#secureContext(this.#rules.behaviour.tls),
       record: (arrival, content) => this.#record(arrival, content),
+      begin: (beginning) => this.#begin(beginning),
       ended: () => this.#conversations.delete(conversation),
     })
     this.#conversations.set(conversation, sourceAddress)
@@ -254,6 +266,15 @@ class RunningProvider implements Provider {
 
   #openFrom(sourceAddress: string): number {
     return this.#conversations.values().reduce((count, address) => count + (address === sourceAddress ? 1 : 0), 0)
+  }
+
+  #isFull(): boolean {
+    return this.#arrivals.length >= this.#capacity || this.#beginnings.length > this.#capacity * BEGINNINGS_PER_ARRIVAL
+  }
+
+  /** The first that is one too many is kept, and refused like all after it. */
+  #begin(beginning: Beginning): void {
+    if (this.#beginnings.length <= this.#capacity * BEGINNINGS_PER_ARRIVAL) this.#beginnings.push(beginning)
   }
 
   #record(arrival: Arrival, content: Buffer): void {

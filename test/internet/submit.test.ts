@@ -20,6 +20,13 @@ test('the command line becomes the options of the load client, and nothing that 
   })
 })
 
+test('how long the client waits, and how soon it comes again, can be said', () => {
+  const line = '--host h --port 587 --domains a.example --timeout 1000 --back-off 50:200'
+  const options = parseSubmitOptions(line.split(' '))
+  expect(options.server.timeoutMillis).toBe(1000)
+  expect(options.backOffMillis).toEqual({ first: 50, most: 200 })
+})
+
 test.each([
   ['--port 25 --domains a.example', '--host is needed'],
   ['--host h --port x --domains a.example', '--port must be a whole number from 1, was "x"'],

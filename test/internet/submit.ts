@@ -10,6 +10,7 @@ import { runLoad, type LoadOptions } from './load.ts'
 const USAGE = `node test/internet/submit.ts --host HOST --port PORT --domains a.example,b.example
   --tls starttls|implicit|none (starttls)  --ca FILE  --servername NAME  --user NAME  --password WORD
   --count N (until SIGTERM)  --connections N (4)  --per-connection N messages  --per-second N  --size BYTES or BYTES:WEIGHT,… (2000)
+  --timeout MILLIS for each reply (60000)  --back-off FIRST:MOST milliseconds (100:5000)
   --recipients N per message (1)  --sender ADDRESS (load@senders.example)  --run NAME (run)
   --local-address IP  --hello NAME  --out FILE  --quiet`
 
@@ -28,6 +29,8 @@ const OPTIONS = {
   domains: { type: 'string' },
   recipients: { type: 'string', default: '1' },
   size: { type: 'string', default: '2000' },
+  timeout: { type: 'string' },
+  'back-off': { type: 'string' },
   sender: { type: 'string', default: 'load@senders.example' },
   run: { type: 'string', default: 'run' },
   'local-address': { type: 'string' },
@@ -52,6 +55,7 @@ export function parseSubmitOptions(args: readonly string[]): LoadOptions {
       ...(values.ca === undefined ? {} : { ca: readFileSync(values.ca, 'utf8') }),
       ...given({ servername: values.servername, user: values.user, password: values.password }),
       ...given({ localAddress: values['local-address'], helloName: values.hello }),
+      ...(values.timeout === undefined ? {} : { timeoutMillis: whole('timeout', values.timeout) }),
     },
     mix: {
       run: values.run,
@@ -66,6 +70,7 @@ export function parseSubmitOptions(args: readonly string[]): LoadOptions {
     connections: whole('connections', values.connections),
     ...(values.count === undefined ? {} : { count: whole('count', values.count) }),
     ...(values['per-connection'] === undefined ? {} : { messagesPerConnection: whole('per-connection', values['per-connection']) }),
+    ...(values['back-off'] === undefined ? {} : { backOffMillis: parseBackOff(values['back-off']) }),
     ...(values['per-second'] === undefined ? {} : { perSecond: whole('per-second', values['per-second']) }),
   }
 }
@@ -79,6 +84,11 @@ function needed(values: Values, name: 'host' | 'port' | 'domains'): string {
   const value = values[name]
   if (value === undefined) throw new Error(`--${name} is needed\n${USAGE}`)
   return value
+}
+
+function parseBackOff(text: string): NonNullable<LoadOptions['backOffMillis']> {
+  const [first = '', most = first] = text.split(':')
+  return { first: whole('back-off', first), most: whole('back-off', most) }
 }
 
 function whole(name: string, text: string): number {

@@ -1,8 +1,8 @@
-import type { Arrival } from '#test/internet/arrival.ts'
+import type { Arrival, Beginning } from '#test/internet/arrival.ts'
 import type { BehaviourInput } from '#test/internet/behaviour.ts'
 import { PROVIDERS } from '#test/internet/catalogue.ts'
 import { addressOf } from '#test/internet/catalogue.ts'
-import { arrivals, behave, clearArrivals } from '#test/internet/client.ts'
+import { arrivals, beginnings, behave, clearArrivals } from '#test/internet/client.ts'
 import { compare, type Comparison, type Expectation } from '#test/internet/compare.ts'
 import { internetUp } from '#test/internet/main.ts'
 
@@ -16,6 +16,8 @@ export type Internet = {
   reset(): Promise<void>
   /** What arrived since the last reset. */
   arrivals(): Promise<readonly Arrival[]>
+  /** Which transactions were begun since then, whatever came of them. */
+  beginnings(): Promise<readonly Beginning[]>
   /** Over all arrivals, or over those whose Message-ID `counts`. */
   compare(expectation: Expectation, counts?: (messageId: string | null) => boolean): Promise<Comparison>
 }
@@ -42,6 +44,7 @@ export async function openInternet(): Promise<Internet> {
       await clearArrivals()
     },
     arrivals: () => arrivals({ outcome: 'arrived' }),
+    beginnings,
     compare: async (expectation, counts = () => true) =>
       compare(
         expectation,

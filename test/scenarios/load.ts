@@ -15,7 +15,12 @@ export type LoadOptions = {
   readonly domains: readonly string[]
   readonly perSecond?: number
   readonly perConnection?: number
-  readonly sizeBytes?: number
+  /** Bytes, or BYTES:WEIGHT,… */
+  readonly sizeBytes?: number | string
+  /** For each reply. */
+  readonly timeoutMillis?: number
+  /** Before a message is tried again; doubles from 100 to 5000 when absent. */
+  readonly backOffMillis?: number
   readonly sender?: string
   readonly tls?: 'starttls' | 'implicit'
   readonly user: string
@@ -129,6 +134,8 @@ function submitArguments(options: LoadOptions): string[] {
     ['per-second', options.perSecond],
     ['domains', options.domains.join(',')],
     ['size', options.sizeBytes ?? 2000],
+    ['timeout', options.timeoutMillis],
+    ['back-off', options.backOffMillis],
     ['sender', options.sender],
     ['run', options.run],
   ]
