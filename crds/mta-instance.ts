@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { isAddress, isLoopback, parseAddress } from './addresses.ts'
-import { AddressField, DomainField, InterfaceField, ObjectNameField, QueueSizeField } from './fields.ts'
+import { AddressField, DomainField, ObjectNameField, QueueSizeField } from './fields.ts'
 import { immutable, mapList, setList, withRules, withTransitions } from './rules.ts'
 import { Conditions, LocalRef, type ObjectMeta } from './meta.ts'
 import { Replication, ReplicationStatus } from './replication.ts'
@@ -16,34 +16,22 @@ import {
   Routes,
   SubmissionLimits,
 } from './sending-stream.ts'
+import { attachFields, PREFIX_FITS_FAMILY } from './source-address.ts'
 
 /**
  * MTAInstance: one running MTA. Written by the operator, followed by the agent, which takes the very same document from a file
  * when it runs without Kubernetes.
  */
 
-const fullLength = (address: string): number => (address.includes(':') ? 128 : 32)
-
 export const SourceAddress = withRules(
   z
     .object({
       address: AddressField.describe('Source address that deliveries are bound to, in its canonical spelling.'),
       hostName: DomainField.describe('The name said in EHLO from this address.'),
-      prefixLength: z.int().min(1).max(128).optional().describe('With addressAttachment Managed: 32 or 128 when absent.'),
-      interface: InterfaceField.optional().describe(
-        'With addressAttachment Managed: the interface of the node; when absent, that of the network which contains the address, else that of the default route.',
-      ),
+      ...attachFields('addressAttachment Managed'),
     })
     .describe('One source address of the instance.'),
-  {
-    cel: "!has(self.prefixLength) || self.prefixLength <= 32 || self.address.contains(':')",
-    holds: ({ address, prefixLength }) => (prefixLength ?? 0) <= fullLength(address),
-    must: 'prefixLength must be at most 32 for IPv4 and 128 for IPv6',
-    was: 'was %d for %s',
-    args: ['self.prefixLength', 'self.address'],
-    values: ({ address, prefixLength }) => [prefixLength ?? 0, address],
-    path: ['prefixLength'],
-  },
+  PREFIX_FITS_FAMILY,
 )
 export type SourceAddress = z.infer<typeof SourceAddress>
 
@@ -97,11 +85,13 @@ const InstanceSpec = z
       .enum(['Run', 'Hold', 'Drain'])
       .default('Run')
       .describe('Run: accept and deliver. Hold: neither. Drain: accept nothing, deliver what is queued, report when it is empty.'),
-    nodeName: ObjectNameField.optional().describe('The node that has the addresses; the Pod runs there.'),
+    nodeName: ObjectNameField.optional().describe('The node that has the addresses, or gets them; the Pod runs there.'),
     // Empty by default: where server-side apply takes the last one out of a list nothing is left, and what must be given would be missing.
     addresses: mapList(z.array(SourceAddress).max(1024), 'address')
       .default([])
-      .describe('The source addresses of the instance; no other instance has any of them.'),
+      .describe(
+        'The source addresses of the instance. No other instance has any of them, but with addressAttachment Managed the others of its shard.',
+      ),
     addressAttachment: z
       .enum(['Existing', 'Managed'])
       .optional()
@@ -240,7 +230,12 @@ export const AgentStatus = z
     observedGeneration: z.int().min(0).optional().describe('The generation of the spec that the agent works by.'),
     addresses: setList(z.array(z.string().max(45)).max(1024))
       .optional()
-      .describe('The source addresses that the agent may open connections from, now. One that is missing here is in nobody’s use.'),
+      .describe(
+        'The source addresses that the agent may open connections from, now or, with standbys, as soon as it is primary. One that is missing here is in nobody’s use.',
+      ),
+    attachedAddresses: setList(z.array(z.string().max(45)).max(1024))
+      .optional()
+      .describe('With addressAttachment Managed: those that are on the node now, put there for this agent.'),
     queue: QueueTotals.optional(),
     oldestTime: z.iso.datetime().optional().describe('When the oldest message still queued was accepted.'),
     version: z.string().max(64).optional().describe('Version of the agent.'),

@@ -148,7 +148,7 @@ function mustStay(fleet: FleetSnapshot, pool: IPPool, instance: MTAInstance | un
 }
 
 function sitesOf(fleet: FleetSnapshot, pool: IPPool, places: ReadonlyMap<string, Place>): readonly Site[] {
-  const names = [...new Set(pool.spec.addresses.map((entry) => entry.nodeName))].toSorted()
+  const names = [...new Set(pool.spec.addresses.flatMap((entry) => entry.nodeName ?? []))].toSorted()
   return names.map((nodeName) => {
     const entries = pool.spec.addresses.filter(
       (entry) => entry.nodeName === nodeName && rivalPools(fleet, pool, entry.address).length === 0,
@@ -197,7 +197,7 @@ function shareNode(fleet: FleetSnapshot, pool: IPPool, parties: readonly Party[]
 /** What is bound stays bound: neither a vanished Node nor a rival pool, which may be anybody's mistake, takes an address from a sender. */
 const isAvailable = (fleet: FleetSnapshot, pool: IPPool, entry: PoolAddress, parties: readonly Party[]): boolean =>
   parties.some((party) => party.held.includes(entry.address)) ||
-  (rivalPools(fleet, pool, entry.address).length === 0 && findObject(fleet.nodes, undefined, entry.nodeName) !== undefined)
+  (rivalPools(fleet, pool, entry.address).length === 0 && findObject(fleet.nodes, undefined, entry.nodeName ?? '') !== undefined)
 
 function shareFamily(available: readonly string[], parties: readonly Party[], users: Users): ReadonlyMap<string, readonly string[]> {
   const quotas = quotasOf(available.length, parties)

@@ -58,7 +58,7 @@ function summarisePool(fleet: FleetSnapshot, pool: IPPool, stream: string | unde
     .filter(({ rivals }) => rivals.length > 0)
     .map(({ address, rivals }) => `${address} (IPPool ${rivals.map((name) => `'${name}'`).join(', ')})`)
   const missing = pool.spec.addresses
-    .filter(({ nodeName }) => findObject(fleet.nodes, undefined, nodeName) === undefined)
+    .filter(({ nodeName }) => nodeName !== undefined && findObject(fleet.nodes, undefined, nodeName) === undefined)
     .map(({ address, nodeName }) => `'${nodeName}' of ${address}`)
   const findings: Finding[] = [
     ...(conflicts.length === 0
