@@ -7,7 +7,7 @@ import { clusterDown, clusterStatus, clusterUp, powerOff, stopApiServer } from '
 import { ensureBinaries } from '#test/cluster/binaries.ts'
 import { internetDown } from '#test/internet/main.ts'
 import { playScenarios, type Played } from '#test/scenarios/run.ts'
-import { SCENARIOS } from '#test/scenarios/scenarios.ts'
+import { EVERY_TIME } from '#test/scenarios/scenarios.ts'
 import { openFleet } from '#test/scenarios/fleet.ts'
 
 /**
@@ -114,7 +114,7 @@ async function cluster(): Promise<Counts> {
 async function scenarios(): Promise<Counts> {
   try {
     await using fleet = await openFleet({ say })
-    const played = await playScenarios(SCENARIOS, fleet, say)
+    const played = await playScenarios(EVERY_TIME, fleet, say)
     say(`\n${played.map(summarise).join('\n')}`)
     return {
       passed: played.filter((one) => one.result === 'passed').length,

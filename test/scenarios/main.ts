@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { playScenarios } from './run.ts'
-import { SCENARIOS } from './scenarios.ts'
+import { EVERY_TIME, SCENARIOS } from './scenarios.ts'
 import { openFleet } from './fleet.ts'
 import type { Scenario } from './scenario.ts'
 import { UnfitCluster } from './world.ts'
@@ -22,10 +22,12 @@ const { values, positionals } = parseArgs({
 })
 
 if (values.list) {
-  for (const scenario of SCENARIOS) console.log(`${scenario.name.padEnd(24)} ${scenario.needs.padEnd(6)} ${scenario.promise}`)
+  for (const { name, needs, occasion = 'always', promise } of SCENARIOS) {
+    console.log(`${name.padEnd(24)} ${needs.padEnd(6)} ${occasion === 'byName' ? '(only by name) ' : ''}${promise}`)
+  }
 } else {
   const unknown = positionals.filter((name) => !SCENARIOS.some((scenario) => scenario.name === name))
-  const chosen = SCENARIOS.filter((scenario) => values.all || positionals.includes(scenario.name))
+  const chosen = SCENARIOS.filter((scenario) => (values.all && EVERY_TIME.includes(scenario)) || positionals.includes(scenario.name))
   const foreign = values.context !== undefined || values.kubeconfig !== undefined
   const unfit = foreign ? chosen.filter((scenario) => scenario.needs === 'local' && positionals.includes(scenario.name)) : []
   if (unknown.length > 0 || chosen.length === 0) {

@@ -13,6 +13,8 @@ export type Scenario = {
   readonly promise: string
   /** 'local' needs faults that only the local cluster can make; 'any' runs on whatever a kubeconfig names. */
   readonly needs: 'local' | 'any'
+  /** 'byName': too long for `npm test` and --all, played only when it is named. Always when absent. */
+  readonly occasion?: 'always' | 'byName'
   readonly run: (stage: Stage) => Promise<Facts>
 }
 

@@ -10,6 +10,7 @@ import { scenario as imageRollout } from './image-rollout.ts'
 import { scenario as neighbours } from './neighbours.ts'
 import { scenario as nodePowerCut } from './node-power-cut.ts'
 import { scenario as operatorKilled } from './operator-killed.ts'
+import { scenario as pairPower } from './pair-power.ts'
 import { scenario as scaleUnderLoad } from './scale-under-load.ts'
 import type { Scenario } from './scenario.ts'
 import { scenario as secretRotated } from './secret-rotated.ts'
@@ -35,5 +36,9 @@ export const SCENARIOS: readonly Scenario[] = [
   operatorKilled,
   nodePowerCut,
   standbyTakesOver,
+  pairPower,
   apiServerDown,
 ]
+
+/** What `npm test` and --all play. */
+export const EVERY_TIME = SCENARIOS.filter(({ occasion }) => occasion !== 'byName')

@@ -40,6 +40,9 @@ export type Pod = {
   }
 }
 
+/** What of a report is compared with what arrived; of several loads it may be put together. */
+export type Books = Pick<LoadReport, 'accepted' | 'unfinished'>
+
 export type Verdict = { readonly arrived: number; readonly duplicated: number }
 
 export async function openStage(name: string, fleet: Fleet, say: (text: string) => void): Promise<Stage> {
@@ -332,7 +335,7 @@ export class Stage implements AsyncDisposable {
    * without having been accepted, or came from an address or by a name that is not the stream's; duplicates are for the scenario to judge.
    * `alone`: looks only at messages of this report, where other streams send or reports come back at the same time.
    */
-  async allArrived(streamName: string, report: LoadReport, options: { readonly alone?: boolean } = {}): Promise<Verdict> {
+  async allArrived(streamName: string, report: Books, options: { readonly alone?: boolean } = {}): Promise<Verdict> {
     const sources = this.#sources.get(streamName)
     const expectation: Expectation = {
       accepted: report.accepted,
@@ -365,7 +368,7 @@ export class Stage implements AsyncDisposable {
   }
 
   /** What other loads of this stage were told is accepted: it may arrive, and is compared by whoever holds that load's report. */
-  #others(report: LoadReport): Submitted[] {
+  #others(report: Books): Submitted[] {
     const mine = new Set(report.accepted.map((one) => one.messageId))
     return this.#loads.flatMap((load) => load.soFar()).filter((one) => !mine.has(one.messageId))
   }
@@ -387,7 +390,7 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-function ofReport(report: LoadReport): (messageId: string | null) => boolean {
+function ofReport(report: Books): (messageId: string | null) => boolean {
   const mine = new Set([...report.accepted, ...report.unfinished].map((one) => one.messageId))
   return (messageId) => messageId !== null && mine.has(messageId)
 }

@@ -1,0 +1,61 @@
+import { openPair } from './pair.ts'
+import { must, mustEqual, type Scenario } from './scenario.ts'
+
+/** Timers of the protocol (mta-agent/replication/README.md, section 4), with what a busy machine adds. */
+const REMOVED_WITHIN_MILLIS = 10_000
+const TAKEN_OVER_WITHIN_MILLIS = 20_000
+
+export const scenario: Scenario = {
+  name: 'pair-power',
+  promise:
+    "the standby's node, then the primary's, then both one after the other lose power under load: mail goes on, nothing acknowledged is lost, never do two send",
+  needs: 'local',
+  async run(stage) {
+    const faults = stage.localFaults()
+    const pair = await openPair(stage, 'power')
+    const [first, second] = [await pair.primary(), await pair.standby()]
+    const load = await pair.load()
+    const probe = await pair.probe()
+    await load.accepted(200)
+
+    // 1. The standby's node. The primary takes it out of the set and goes on alone, and says so.
+    const [standbyOffAt, acceptedBefore] = [Date.now(), load.acceptedCount()]
+    await faults.powerOff(second.node)
+    const aloneMillis = (await pair.aloneSince()) - standbyOffAt
+    await load.accepted(acceptedBefore + 200)
+    await stage.waitFor(
+      'AcceptingAlone',
+      30_000,
+      async () => (await stage.condition('sendingstream', 'power', 'AcceptingAlone'))?.status === 'True',
+    )
+    mustEqual('epoch after the loss of a standby', (await pair.primary()).epoch, first.epoch)
+    await faults.powerOn(second.node)
+    await pair.inSync()
+
+    // 2. The primary's node.
+    const primaryOffAt = Date.now()
+    await faults.powerOff(first.node)
+    const heir = await pair.heirOf(first)
+    const gap = await pair.gap(probe, heir, primaryOffAt)
+    await faults.powerOn(first.node)
+    await pair.inSync()
+
+    // 3. And back: the one that returned has all that it missed.
+    const backAt = Date.now()
+    await faults.powerOff(heir.node)
+    const last = await pair.heirOf(heir)
+    const back = await pair.gap(probe, last, backAt)
+    await faults.powerOn(heir.node)
+    await pair.inSync()
+
+    const counts = await pair.mustHaveArrived(2)
+    await pair.mustHaveSentInTurn(first, heir, last)
+    must(aloneMillis <= REMOVED_WITHIN_MILLIS, `the primary must go on alone within ${REMOVED_WITHIN_MILLIS} ms, took ${aloneMillis} ms`)
+    for (const { acceptedMillis } of [gap, back])
+      must(
+        acceptedMillis <= TAKEN_OVER_WITHIN_MILLIS,
+        `a new client must be served within ${TAKEN_OVER_WITHIN_MILLIS} ms, took ${acceptedMillis} ms`,
+      )
+    return { ...counts, aloneMillis, ...gap, backAcceptedMillis: back.acceptedMillis, backDeliveredMillis: back.deliveredMillis }
+  },
+}
