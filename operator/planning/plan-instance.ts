@@ -181,16 +181,16 @@ function planExistingPod(fleet: FleetSnapshot, instance: MTAInstance, at: { pod:
   if (hasEnded(pod)) return planEndedPod(instance, pod, now)
   const why = explainOutdated(pod, desired)
   if (why === undefined) return NOTHING
-  const wait = isReady(pod) ? (findWaitedFor(fleet, instance) ?? waitsForHeir(fleet, instance)) : undefined
+  const wait = isReady(pod) ? (findWaitedFor(fleet, instance) ?? waitsForHeir(fleet, instance, now)) : undefined
   if (wait !== undefined) return { ...NOTHING, outdated: `the Pod is to be replaced (${why}), after ${wait}` }
   const event: EventNote = { regarding: refOf(instance), type: 'Normal', reason: 'PodReplaced', action: 'ReplacePod', note: why }
   return { changes: [deletePod(pod)], events: [event], outdated: `the Pod is being replaced (${why})` }
 }
 
 /** A primary has handed over before its Pod goes, where there is somebody to hand over to. */
-function waitsForHeir(fleet: FleetSnapshot, instance: MTAInstance): string | undefined {
+function waitsForHeir(fleet: FleetSnapshot, instance: MTAInstance, now: number): string | undefined {
   const stream = findObject(fleet.streams, instance.metadata.namespace, instance.spec.streamRef.name)
-  const handover = stream === undefined ? undefined : planSwitchover(fleet, stream, instance)
+  const handover = stream === undefined ? undefined : planSwitchover(fleet, stream, instance, now)
   return handover === undefined ? undefined : `the switchover to ${handover.heir}`
 }
 

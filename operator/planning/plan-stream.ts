@@ -57,7 +57,7 @@ export function planStream(
   const verdict = judgePool(fleet, stream)
   const roster = listRoster(fleet, stream, now)
   const childPlan = planChildren(fleet, stream, roster)
-  const allotted = planInstances(fleet, stream, roster, verdict)
+  const allotted = planInstances(fleet, stream, roster, { verdict, now })
   const ends = planEnds(fleet, stream, roster, new Set(allotted.changes.map(({ name }) => name)))
   const held = childPlan.foreign.length > 0
   const shards = held ? NO_CHANGES : planShards(fleet, stream, roster)
@@ -127,7 +127,12 @@ type InstancePlan = {
   readonly unallotted: readonly string[]
 }
 
-function planInstances(fleet: FleetSnapshot, stream: SendingStream, roster: readonly Entry[], verdict: PoolVerdict): InstancePlan {
+function planInstances(
+  fleet: FleetSnapshot,
+  stream: SendingStream,
+  roster: readonly Entry[],
+  { verdict, now }: { readonly verdict: PoolVerdict; readonly now: number },
+): InstancePlan {
   const assignments = assignAll(fleet, stream, roster, verdict)
   const ports = planPorts(fleet, stream, roster, assignments)
   const changes: InstancePlan['changes'][number][] = []
@@ -142,7 +147,11 @@ function planInstances(fleet: FleetSnapshot, stream: SendingStream, roster: read
     else if (allotted === undefined) unallotted.push(entry.name)
     else if (entry.instance === undefined || !isDeleting(entry.instance) || isDeleting(stream)) {
       const spec = buildSpec(fleet, stream, entry, { roster, assignment, ports: allotted, allotted: { assignments, ports } })
-      const change = planInstance(stream, entry, children.buildInstance(stream, entry.name, spec, requestsOf(fleet, stream, entry)))
+      const change = planInstance(
+        stream,
+        entry,
+        children.buildInstance(stream, entry.name, spec, requestsTo(fleet, stream, entry.instance, now)),
+      )
       if (change !== undefined) changes.push(change)
     }
   }
@@ -190,9 +199,6 @@ function planInstance(stream: SendingStream, entry: Entry, manifest: Manifest): 
     events,
   }
 }
-
-const requestsOf = (fleet: FleetSnapshot, stream: SendingStream, { instance }: Entry) =>
-  instance === undefined ? {} : requestsTo(fleet, stream, instance)
 
 /** For what was not asked before. */
 function requestEvents(stream: SendingStream, instance: MTAInstance, asked: Readonly<Record<string, string>>): readonly EventNote[] {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Condition } from '#crds/meta.ts'
 import { applyChanges, fleet, named, node, NOW, pool, stream, surroundings } from '#test/builders/fleet.ts'
 import { planOnce, settle } from '#test/builders/settle.ts'
 import { copyOf, pairsFollow, recordOf, setRecord, withStandbys } from '#test/builders/standbys.ts'
@@ -48,6 +49,51 @@ describe('a node that is emptied', () => {
     const bothCordoned = setNode(cordoned, nodeOf(1, { cordoned: true }))
     expect(annotations(planOnce(pairsFollow(bothCordoned)).fleet, 'mail-0-a')).toEqual({})
   })
+})
+
+describe('a full volume', () => {
+  type Said = { readonly full: 'True' | 'False'; readonly lastFailover?: ReturnType<typeof since> }
+  const since = (at: string) => ({ reason: 'Switchover' as const, at, durationMillis: 400 })
+  /** What agents say of their volumes, and how the primary became one. */
+  const say = (before: FleetSnapshot, names: Readonly<Record<string, Said>>): FleetSnapshot => ({
+    ...before,
+    instances: before.instances.map((one) => {
+      const { full, lastFailover } = names[one.metadata.name] ?? { full: 'False' as const }
+      const storage = {
+        type: 'StorageAvailable',
+        status: full === 'True' ? 'False' : 'True',
+        reason: 'x',
+        message: '',
+        lastTransitionTime: '',
+      }
+      const { replication, ...agent } = one.status!.agent!
+      return {
+        ...one,
+        status: {
+          ...one.status,
+          conditions: [...one.status!.conditions!.filter(({ type }) => type !== 'StorageAvailable'), storage as Condition],
+          agent: { ...agent, replication: { ...replication!, ...(lastFailover && { lastFailover }) } },
+        },
+      }
+    }),
+  })
+  const asked = (names: Readonly<Record<string, Said>>) => annotations(planOnce(say(pairsFollow(pair), names)).fleet, 'mail-0-a')
+
+  test.each<[string, Readonly<Record<string, Said>>, object]>([
+    ['has its primary hand over to one that has room', { 'mail-0-a': { full: 'True' } }, { 'mtafleet.io/switchover': '1' }],
+    ['is no reason while the standby is full too', { 'mail-0-a': { full: 'True' }, 'mail-0-b': { full: 'True' } }, {}],
+    ['of a standby is none either', { 'mail-0-b': { full: 'True' } }, {}],
+    [
+      'is none for one that has just taken over, so that nearly full ones do not take turns',
+      { 'mail-0-a': { full: 'True', lastFailover: since('2026-05-04T09:55:00Z') } },
+      {},
+    ],
+    [
+      'is one again when ten minutes have passed',
+      { 'mail-0-a': { full: 'True', lastFailover: since('2026-05-04T09:50:00Z') } },
+      { 'mtafleet.io/switchover': '1' },
+    ],
+  ])('%s', (_, names, annotation) => expect(asked(names)).toEqual(annotation))
 })
 
 test('another image: the standby first, then the primary hands over, then its Pod', () => {

@@ -1,4 +1,5 @@
 import { formatPromotion, parsePromotion } from '#agent/contract/requests.ts'
+import { findCondition } from '#crds/conditions.ts'
 import { ANNOTATIONS } from '#crds/group.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
@@ -12,9 +13,14 @@ import { isAlive, isHolder, isInSync, isReplicated, shardOf } from './shard.ts'
  */
 
 /** Annotations of the instance. */
-export function requestsTo(fleet: FleetSnapshot, stream: SendingStream, instance: MTAInstance): Readonly<Record<string, string>> {
-  if (!isReplicated(fleet, stream)) return {}
-  const switchover = planSwitchover(fleet, stream, instance)
+export function requestsTo(
+  fleet: FleetSnapshot,
+  stream: SendingStream,
+  instance: MTAInstance | undefined,
+  now: number,
+): Readonly<Record<string, string>> {
+  if (instance === undefined || !isReplicated(fleet, stream)) return {}
+  const switchover = planSwitchover(fleet, stream, instance, now)
   const promotion = judgePromotion(fleet, stream, instance)
   return {
     ...(switchover === undefined ? {} : { [ANNOTATIONS.switchover]: String(switchover.epoch) }),
@@ -22,24 +28,24 @@ export function requestsTo(fleet: FleetSnapshot, stream: SendingStream, instance
   }
 }
 
-export type Handover = { readonly epoch: number; readonly why: string; readonly heir: string }
+export type Handover = { readonly epoch: number; readonly heir: string }
 
-/** A primary hands over when its node is being emptied, and when its Pod is the next to be replaced. */
-export function planSwitchover(fleet: FleetSnapshot, stream: SendingStream, instance: MTAInstance): Handover | undefined {
+/** A primary hands over when its node is being emptied, when its Pod is the next to be replaced, and when its volume is full and another one's is not. */
+export function planSwitchover(fleet: FleetSnapshot, stream: SendingStream, instance: MTAInstance, now: number): Handover | undefined {
   const { record } = shardOf(fleet, stream, instance.spec.shard)
   if (record === undefined || !isHolder(record, instance.metadata.name) || isDeleting(instance)) return undefined
-  const heir = findHeir(fleet, stream, instance)
-  if (heir === undefined) return undefined
-  const { epoch } = record
-  if (isEmptied(fleet, instance)) return { epoch, heir, why: `node '${instance.spec.nodeName}' is being emptied` }
-  const isNext = isOutdated(fleet, instance) && findWaitedFor(fleet, instance) === undefined
-  return isNext ? { epoch, heir, why: 'its Pod is to be replaced' } : undefined
+  const heirs = listHeirs(fleet, stream, instance)
+  const [heir] = mustLeave(fleet, instance) ? heirs : isFull(instance) && hasReigned(instance, now) ? heirs.filter(hasRoom) : []
+  return heir === undefined ? undefined : { epoch: record.epoch, heir: heir.metadata.name }
 }
 
-/** A standby that has everything, works, and is not on its way out itself. */
-export function findHeir(fleet: FleetSnapshot, stream: SendingStream, primary: MTAInstance): string | undefined {
+const mustLeave = (fleet: FleetSnapshot, instance: MTAInstance): boolean =>
+  isEmptied(fleet, instance) || (isOutdated(fleet, instance) && findWaitedFor(fleet, instance) === undefined)
+
+/** Standbys that have everything, work, and are not on their way out themselves. */
+function listHeirs(fleet: FleetSnapshot, stream: SendingStream, primary: MTAInstance): readonly MTAInstance[] {
   const { record } = shardOf(fleet, stream, primary.spec.shard)
-  return instancesOf(fleet, stream).find(
+  return instancesOf(fleet, stream).filter(
     (one) =>
       one.metadata.uid !== primary.metadata.uid &&
       one.spec.shard === primary.spec.shard &&
@@ -47,7 +53,20 @@ export function findHeir(fleet: FleetSnapshot, stream: SendingStream, primary: M
       isInSync(record, one.metadata.name) &&
       isAlive(fleet, one) &&
       !isEmptied(fleet, one),
-  )?.metadata.name
+  )
+}
+
+const storageOf = ({ status }: MTAInstance) => findCondition(status?.conditions, 'StorageAvailable')?.status
+/** Its clients are told 452. */
+const isFull = (instance: MTAInstance): boolean => storageOf(instance) === 'False'
+const hasRoom = (instance: MTAInstance): boolean => storageOf(instance) === 'True'
+
+/** Two that are both nearly full do not hand over to each other again and again. */
+const FULL_AGAIN_MILLIS = 600_000
+
+function hasReigned({ status }: MTAInstance, now: number): boolean {
+  const { reason, at } = status?.agent?.replication?.lastFailover ?? {}
+  return reason !== 'Switchover' || at === undefined || now - Date.parse(at) >= FULL_AGAIN_MILLIS
 }
 
 /** Cordoned, or no longer there: no proof of anything, but reason enough to leave. */
