@@ -148,3 +148,30 @@ test.each(volumes)(
     expect(await deliverAll(after)).toBe(12)
   },
 )
+
+test.each(volumes)(
+  '$name: who hands over does not wait for a full disk: marks are refused, and what was attempted is due again',
+  { timeout: 30_000 },
+  async ({ mount }) => {
+    using volume = mount()
+    await using queue = await openQueue(join(volume.path, 'queue'), { reserveBytes: -VOLUME_BYTES })
+    await queue.append(message())
+    const [delivery] = queue.takeDue(NOON, 1)
+    const settle = () =>
+      queue.settle(
+        { ...delivery!, at: NOON, outcomes: [{ index: 0, outcome: delivered }] },
+        message(undefined, { content: Buffer.alloc(10 * MIB) }),
+      )
+    const filler = fillDisk(volume)
+    const waiting = settle()
+    await vi.waitFor(() => expect(queue.room(1)).toBe('full'))
+    queue.setMarksWait(false)
+
+    await expect(waiting).rejects.toThrow(QueueFull)
+    filler[Symbol.dispose]()
+    expect(queue.takeDue(NOON, 10)).toHaveLength(1)
+    queue.setMarksWait(true)
+    await settle()
+    expect(queue.totals().messages).toBe(1)
+  },
+)

@@ -154,7 +154,7 @@ class TableQueueStore implements LogQueueStore {
     try {
       await this.#writer.change({
         sizeBytes: described?.sizeBytes ?? 0,
-        whenFull: 'wait',
+        whenFull: 'waitAsMark',
         addTo: (batch) => {
           this.#requireLeading()
           const entry: LogEntry = { ...batch.next(), at: this.#now(), kind: 'settled', mark, ...(described && { report: described }) }
@@ -164,13 +164,17 @@ class TableQueueStore implements LogQueueStore {
       })
     } catch (error) {
       taken.settling = false
-      if (error instanceof NotLeading) this.#taken.giveBack([result])
+      if (error instanceof NotLeading || error instanceof QueueFull) this.#taken.giveBack([result])
       throw error
     }
   }
 
   stopWaiting(): void {
     this.#writer.stopWaiting()
+  }
+
+  setMarksWait(wait: boolean): void {
+    this.#writer.setMarksWait(wait)
   }
 
   readMessage(queueId: QueueId): StoredMessage | undefined {

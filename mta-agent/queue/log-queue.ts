@@ -113,6 +113,11 @@ export type LogQueueStore = QueueStore & {
   storeSeen(epoch: number): Promise<void>
   /** Leads: `seen` is durable, and entries from now on are of this epoch. */
   beginEpoch(epoch: number): Promise<void>
+  /**
+   * Whether settling waits for a full disk to have room, as it does at first. Otherwise it rejects with QueueFull there, what was attempted is due
+   * again, and the store goes on: for a leader that hands over and must not wait for its disk.
+   */
+  setMarksWait(wait: boolean): void
   /** Leads no more: what waits to be stored is refused with NotLeading, what was given out and is not being settled is due again. */
   stopLeading(): void
   /**

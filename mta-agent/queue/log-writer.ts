@@ -17,8 +17,8 @@ import { NoSpace, type Tables } from './tables.ts'
 
 type Change = {
   readonly sizeBytes: number
-  /** Marks wait until the disk has room; nothing else can. */
-  readonly whenFull: 'wait' | 'refuse'
+  /** Marks of attempts wait until the disk has room, unless somebody does not want to wait for them; what people send cannot. */
+  readonly whenFull: 'wait' | 'refuse' | 'waitAsMark'
   /** Throws where it does not fit; the others of the batch are not concerned. */
   readonly addTo: (batch: Batch) => void
   readonly done: () => void
@@ -49,6 +49,7 @@ export class LogWriter {
   #committed = 0
   #forgetting = false
   #clearing = false
+  #marksWait = true
   #epoch = 0
 
   constructor(tables: Tables, options: StoreOptions, at: LogPlace, listener: CommitListener) {
@@ -188,6 +189,15 @@ export class LogWriter {
     return promise
   }
 
+  /** From the next commit on; it is tried about once a second while the disk is full. */
+  setMarksWait(wait: boolean): void {
+    this.#marksWait = wait
+  }
+
+  #waits({ whenFull }: Change): boolean {
+    return whenFull === 'waitAsMark' ? this.#marksWait : whenFull === 'wait'
+  }
+
   readEntry(sequence: number): Buffer {
     const record = this.#tables.get('log', sequenceKey(sequence))
     if (!record) throw new CorruptRecord(`log ${sequence}`, 'there', 'missing')
@@ -245,10 +255,9 @@ export class LogWriter {
   /** A full disk is a state that passes; anything else ends the store. In both cases nothing of the batch may be there. */
   #commitFailed(error: unknown, batch: Batch, added: readonly Change[]): CommitResult<Change> {
     if (!this.#isUnchanged() || !this.#isDiskFull(error, batch)) return this.#broken(error, added)
-    for (const change of added) {
-      if (change.whenFull === 'refuse') change.failed(new QueueFull('the disk became full', { cause: error }))
-    }
-    return { again: added.filter((change) => change.whenFull === 'wait') }
+    const again = added.filter((change) => this.#waits(change))
+    for (const change of added) if (!again.includes(change)) change.failed(new QueueFull('the disk became full', { cause: error }))
+    return { again }
   }
 
   #isUnchanged(): boolean {

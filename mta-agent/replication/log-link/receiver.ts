@@ -26,6 +26,7 @@ export type FollowerStore = Pick<
   | 'aside'
   | 'readAside'
   | 'setCommitted'
+  | 'room'
 >
 
 export type ReceiverOptions = {

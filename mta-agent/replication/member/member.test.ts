@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import type { LogQueueStore } from '#agent/queue/log-queue.ts'
-import type { QueueStore } from '#agent/queue/queue-store.ts'
+import { QueueFull, type QueueStore } from '#agent/queue/queue-store.ts'
 import { message, NOON, openQueue, temporaryDirectory } from '#test/builders/queue.ts'
 import { openPeerCertificates } from '#test/support/peer-certificates.ts'
 import { waitFor } from '#test/support/wait.ts'
@@ -26,13 +26,15 @@ type Instance = AsyncDisposable & {
   delivery(): QueueStore
 }
 
-type Shard = AsyncDisposable & { open(instance: string, certificate?: string): Promise<Instance> }
+type Shard = AsyncDisposable & {
+  open(instance: string, certificate?: string, wrap?: (store: LogQueueStore) => LogQueueStore): Promise<Instance>
+}
 
 async function openShard(): Promise<Shard> {
   const stack = new AsyncDisposableStack()
   const certificates = stack.use(await openPeerCertificates())
   return {
-    open: async (instance, certificate = instance) => {
+    open: async (instance, certificate = instance, wrap = (store) => store) => {
       const opened = new AsyncDisposableStack()
       const directory = opened.use(temporaryDirectory())
       const queue = opened.use(await openQueue(directory.path, { replicated: true }))
@@ -58,7 +60,7 @@ async function openShard(): Promise<Shard> {
       let delivery: QueueStore | undefined
       const member = opened.use(
         await openMember({
-          store: queue,
+          store: wrap(queue),
           tls,
           listen: { address: '127.0.0.1', port: 0 },
           post: (one) => said.push(one),
@@ -113,7 +115,7 @@ const facts: ReplicationFacts = {
   switchover: undefined,
   lastChange: undefined,
 }
-const onDisk = ({ said }: Instance, sequence: number) =>
+const inLog = ({ said }: Instance, sequence: number) =>
   waitFor('the entry on the disk', () => said.some((one) => one.kind === 'synced' && one.sequence === sequence), { everyMillis: 2 })
 
 async function begin(instance: Instance): Promise<void> {
@@ -143,17 +145,17 @@ test('a client hears 250 when its message is committed, and not before', async (
   await begin(a)
   const told: string[] = []
   const first = a.member.append(message()).then((id) => told.push(`250 ${id}`))
-  await onDisk(a, 1)
+  await inLog(a, 1)
   await nextTurn()
   expect(told).toEqual([])
   a.tell(committed(1))
   await first
   const second = a.member.append(message())
-  await onDisk(a, 2)
+  await inLog(a, 2)
   a.tell(committed(2, 'refuse'))
   await expect(second).rejects.toThrow('NoStandbyInSync')
   const third = a.member.append(message())
-  await onDisk(a, 3)
+  await inLog(a, 3)
   a.tell(committed(3, 'alone'))
   await third
   expect([told.length, a.member.report().acceptedAlone]).toEqual([1, 1])
@@ -164,13 +166,13 @@ test('when the reign ends, nobody is told 250 any more, nothing is written, and 
   await using a = await shard.open('news-0-a')
   await begin(a)
   const accepted = a.member.append(message())
-  await onDisk(a, 1)
+  await inLog(a, 1)
   a.tell(committed(1))
   await accepted
   const delivery = a.delivery()
   const [taken] = delivery.takeDue(FAR, 10)
   const waiting = a.member.append(message())
-  await onDisk(a, 2)
+  await inLog(a, 2)
   a.tell({ kind: 'stepDown', epoch: 1 })
   await expect(waiting).rejects.toThrow('NotPrimary')
   const last = a.queue.lastSequence()
@@ -215,6 +217,47 @@ test('a standby follows over TLS, and confirms; both sides say once that the ses
   expect([ended(a.said), ended(b.said)]).toEqual([[{ kind: 'logLinkEnded', session: 7 }], [{ kind: 'logLinkEnded', session: 3 }]])
 })
 
+/** A queue whose disk has no room as long as the test says so. */
+const onDisk = (queue: LogQueueStore, disk: { readonly isFull: boolean; asked: number }): LogQueueStore =>
+  new Proxy(queue, {
+    get: (target, name) => {
+      if (disk.isFull && name === 'applyEntries') return () => Promise.reject(new QueueFull('the disk became full'))
+      if (disk.isFull && name === 'room') return () => (disk.asked++, 'full')
+      const member: unknown = Reflect.get(target, name)
+      return typeof member === 'function' ? (member.bind(target) as unknown) : member
+    },
+  })
+
+test('a standby whose disk is full leaves, and joins again only when there is room', async () => {
+  await using shard = await openShard()
+  const disk = { isFull: true, asked: 0 }
+  await using a = await shard.open('news-0-a')
+  await using b = await shard.open('news-0-b', undefined, (queue) => onDisk(queue, disk))
+  await begin(a)
+  void a.member.append(message()).catch(() => undefined)
+  await inLog(a, 1)
+  const follow = (session: number): void => {
+    const token = `secret ${session}`
+    a.tell({ kind: 'followerJoined', session, epoch: 1, copy: { instance: 'news-0-b', copy: 'b' }, token })
+    const peer = { instance: 'news-0-a', address: '127.0.0.1', logPort: a.port, beaconPort: 1 }
+    b.tell({ kind: 'follow', session, epoch: 1, token, forcedEpoch: 0, peer })
+  }
+  const heard = (kind: ToCoordinator['kind'], session: number) =>
+    b.said.some((one) => one.kind === kind && 'session' in one && one.session === session)
+  follow(1)
+  await waitFor('the end', () => heard('logLinkEnded', 1), { everyMillis: 5 })
+  follow(2)
+  await waitFor('somebody to look for room', () => disk.asked > 0, { everyMillis: 5 })
+  b.tell({ kind: 'sessionEnded', session: 2 })
+  await waitFor('the end of the one that waited', () => heard('logLinkEnded', 2), { everyMillis: 5 })
+  follow(3)
+  const asked = disk.asked
+  await waitFor('room to be looked for again', () => disk.asked > asked, { everyMillis: 5 })
+  expect(b.said.some((one) => one.kind === 'logJoined' && one.session > 1)).toBe(false)
+  disk.isFull = false
+  await waitFor('the confirmation', () => a.said.some((one) => one.kind === 'confirmed' && one.sequence === 1), { everyMillis: 5 })
+})
+
 test.each([
   { what: 'another token', token: 'another', from: 'news-0-b' },
   { what: 'the token of another instance', token: 'secret', from: 'news-0-c' },
@@ -242,7 +285,7 @@ test('a switchover: transactions end, clients go, all is committed, and only the
   await using a = await shard.open('news-0-a')
   await begin(a)
   const accepted = a.member.append(message())
-  await onDisk(a, 1)
+  await inLog(a, 1)
   a.tell({ kind: 'finishTransactions', epoch: 1 })
   a.tell({ kind: 'closeListener' })
   expect(a.member.gate()).toBe('HandingOver')
@@ -258,6 +301,21 @@ test('a switchover: transactions end, clients go, all is committed, and only the
     { kind: 'transactionsEnded', epoch: 1 },
     { kind: 'addressesRemoved', epoch: 1 },
   ])
+})
+
+test('a switchover does not wait for a disk that is full; one that is called off does again', async () => {
+  await using shard = await openShard()
+  const waits: boolean[] = []
+  await using a = await shard.open('news-0-a', undefined, (queue) =>
+    Object.assign(onDisk(queue, { isFull: false, asked: 0 }), { setMarksWait: (wait: boolean) => waits.push(wait) }),
+  )
+  await begin(a)
+  a.tell({ kind: 'finishTransactions', epoch: 1 })
+  await waitFor('the word', () => a.said.some((one) => one.kind === 'transactionsEnded'), { everyMillis: 2 })
+  expect(waits).toEqual([true, false])
+  a.tell({ kind: 'openListener' })
+  await waitFor('the disk to be waited for', () => waits.length === 3, { everyMillis: 2 })
+  expect(waits).toEqual([true, false, true])
 })
 
 test('a switchover that is called off opens again', async () => {

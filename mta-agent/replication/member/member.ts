@@ -198,6 +198,7 @@ export class Member implements AsyncDisposable {
     const { store, deeds, log } = this.#options
     const { epoch } = leading
     await store.beginEpoch(epoch)
+    store.setMarksWait(true)
     if (this.#leading !== leading) return store.stopLeading()
     this.#reign = new Reign({
       epoch,
@@ -269,7 +270,9 @@ export class Member implements AsyncDisposable {
   // Switchover (section 8).
 
   async #finishTransactions(epoch: number): Promise<void> {
-    const { deeds, post } = this.#options
+    const { store, deeds, post } = this.#options
+    // On a full disk, which may be why this one hands over, the last transactions would never end.
+    store.setMarksWait(false)
     while (this.#reign?.epoch === epoch && this.#delivers && deeds.inFlight() > 0) await wait(FINISHED_EVERY)
     if (this.#reign?.epoch === epoch) post({ kind: 'transactionsEnded', epoch })
   }
@@ -285,6 +288,7 @@ export class Member implements AsyncDisposable {
 
   #openListener(): Promise<void> {
     const reign = this.#reign
+    this.#options.store.setMarksWait(true)
     reign?.reopen()
     if (reign !== undefined && !this.#delivers) {
       this.#delivers = true

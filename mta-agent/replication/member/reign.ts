@@ -7,6 +7,7 @@ import {
   type Millis,
   type NewMessage,
   NotCommitted,
+  QueueFull,
   type QueueStore,
 } from '../../queue/queue-store.ts'
 import { Acknowledgements, type Committed } from './acknowledgements.ts'
@@ -21,7 +22,7 @@ export type ReignOptions = {
   readonly store: QueueStore
   /** A message was acknowledged that no other copy has. */
   readonly onAlone: () => void
-  /** An attempt ended after the reign: what came of it is not written down, and the next primary tries these again. */
+  /** What came of an attempt is not written down, as the reign has ended or hands over on a full disk: the next primary tries these again. */
   readonly onUnrecorded: (result: DeliveryResult) => void
 }
 
@@ -114,7 +115,7 @@ export class Reign {
         try {
           await store.settle(result, report)
         } catch (error) {
-          if (!(error instanceof NotLeading)) throw error
+          if (!(error instanceof NotLeading || error instanceof QueueFull)) throw error
           onUnrecorded(result)
         }
       },

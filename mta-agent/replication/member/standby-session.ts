@@ -1,3 +1,5 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { QueueFull } from '../../queue/queue-store.ts'
 import type { FromCoordinator, ToCoordinator } from '../coordinator/messages.ts'
 import { Link } from '../log-link/link.ts'
 import { type FollowerStore, runReceiver } from '../log-link/receiver.ts'
@@ -19,11 +21,15 @@ export type StandbySessionsOptions = {
 }
 
 const CONNECT_MILLIS: Millis = 5_000
+/** How often it is looked whether there is room again. */
+const ROOM_EVERY: Millis = 1_000
 
 export class StandbySessions {
   readonly #options: StandbySessionsOptions
   readonly #open = new Map<number, AbortController>()
   #last: Promise<void> = Promise.resolve()
+  /** A session ended because the disk was full, and there was no room since. */
+  #wasFull = false
 
   constructor(options: StandbySessionsOptions) {
     this.#options = options
@@ -53,6 +59,7 @@ export class StandbySessions {
       await this.#receive(follow, signal)
       onEnd({ instance: peer.instance })
     } catch (error) {
+      if (error instanceof QueueFull) this.#wasFull = true
       onEnd({ instance: peer.instance, error })
     } finally {
       this.#open.delete(session)
@@ -60,8 +67,18 @@ export class StandbySessions {
     }
   }
 
+  /**
+   * A disk that was full takes part again when it has room. Otherwise it would be taken for one that is near, and each time the primary would
+   * make its clients wait for a confirmation that does not come.
+   */
+  async #awaitRoom(signal: AbortSignal): Promise<void> {
+    while (this.#wasFull && this.#options.store.room(0) === 'full') await wait(ROOM_EVERY, undefined, { signal })
+    this.#wasFull = false
+  }
+
   async #receive({ session, epoch, token, peer }: Follow, signal: AbortSignal): Promise<void> {
     const { store, tls, post } = this.#options
+    await this.#awaitRoom(signal)
     const to = { instance: peer.instance, address: peer.address, port: peer.logPort }
     const link = new Link(await tls.connect(to, { signal, deadlineMillis: CONNECT_MILLIS }))
     const close = (): void => link.close()
