@@ -7,7 +7,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { ensureBinaries } from './binaries.ts'
 import { findCgroups } from './cgroups.ts'
-import { findLoops } from './disks.ts'
+import { emptyDisk, failDisk, fillDisk, findLoops } from './disks.ts'
 import { cgroupName } from './node-config.ts'
 import { NODE_LABEL, SLOT_LABEL, clusterObjects } from './objects.ts'
 import { giveImage, readArchive } from './images.ts'
@@ -173,10 +173,24 @@ export function volumePath(node: NodeName, slot: Slot): string {
   return diskPath(parseNode(node, readSize()), slot)
 }
 
-/** The file behind a disk: shortening it makes the disk fail. It is there with the node off, too. */
+/** The file behind a disk. It is there with the node off, too. */
 export function volumeFile(node: NodeName, slot: Slot): string {
   const plan = parseNode(node, readSize())
   return diskFile(plan, findDisk(plan, slot))
+}
+
+/** Reads and writes of the disk fail until the node is switched off and on. */
+export async function failVolume(node: NodeName, slot: Slot): Promise<void> {
+  await failDisk(volumeFile(poweredOn(node).name, slot))
+}
+
+/** To the last block, by a file that is not ours. */
+export async function fillVolume(node: NodeName, slot: Slot): Promise<void> {
+  await fillDisk(volumePath(node, slot))
+}
+
+export function emptyVolume(node: NodeName, slot: Slot): void {
+  emptyDisk(volumePath(node, slot))
 }
 
 type PersistentVolume = { metadata: { name: string; labels?: Record<string, string> }; status?: { phase?: string } }

@@ -27,7 +27,19 @@ export type ApiRequest = {
 
 export type LocalFaults = Pick<
   typeof cluster,
-  'powerOff' | 'powerOn' | 'cut' | 'heal' | 'stopApiServer' | 'startApiServer' | 'freezeApiServer' | 'thawApiServer' | 'nodeExec'
+  | 'powerOff'
+  | 'powerOn'
+  | 'cut'
+  | 'heal'
+  | 'stopApiServer'
+  | 'startApiServer'
+  | 'freezeApiServer'
+  | 'thawApiServer'
+  | 'nodeExec'
+  | 'failVolume'
+  | 'fillVolume'
+  | 'emptyVolume'
+  | 'volumePath'
 >
 
 export type Fleet = AsyncDisposable & {
