@@ -2,6 +2,7 @@ import type { IPPool, PoolAddress } from '#crds/ip-pool.ts'
 import type { MTAInstance, SourceAddress } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
 import { rivalPools } from './accept-pool.ts'
+import { claimName } from './objects/metadata.ts'
 import { placeInstance, type Place, type Site } from './place-instance.ts'
 import { siblingsOn } from './standbys/siblings.ts'
 import { byText, type FleetSnapshot, findObject, formatName } from './snapshot.ts'
@@ -98,9 +99,16 @@ export function mayRelease(fleet: FleetSnapshot, instance: MTAInstance | undefin
   if (instance === undefined) return true
   const { generation = 0 } = instance.metadata
   const { agent } = instance.status ?? {}
-  if (agent === undefined) return findObject(fleet.pods, instance.metadata.namespace, instance.metadata.name) === undefined
-  return (agent.observedGeneration ?? 0) >= generation
+  return agent === undefined ? neverHadAgent(fleet, instance) : (agent.observedGeneration ?? 0) >= generation
 }
+
+/**
+ * That there is no Pod is not enough: one may have been replaced before it said anything, and the next begins with the document that it left on the
+ * volume. The claim is there before the first Pod is.
+ */
+const neverHadAgent = (fleet: FleetSnapshot, { metadata, spec }: MTAInstance): boolean =>
+  findObject(fleet.pods, metadata.namespace, metadata.name) === undefined &&
+  findObject(fleet.claims, metadata.namespace, spec.queue.volumeClaimName ?? claimName(metadata.name)) === undefined
 
 /** A node for every claimant: the one it has, or the best one for it; those before it are already there. */
 function placeAll(fleet: FleetSnapshot, stream: SendingStream, pool: IPPool, claimants: readonly Claimant[]): ReadonlyMap<string, Place> {

@@ -17,7 +17,7 @@ const ADDRESSES: Record<string, readonly string[]> = {
   node2: ['192.0.2.21', '192.0.2.22'],
   node3: ['192.0.2.31', '192.0.2.32', '192.0.2.33', '192.0.2.34'],
 }
-const ALL = NODES.flatMap((nodeName) => (ADDRESSES[nodeName] ?? []).map((address) => ({ address, nodeName })))
+export const ALL = NODES.flatMap((nodeName) => (ADDRESSES[nodeName] ?? []).map((address) => ({ address, nodeName })))
 
 export type World = {
   readonly fleet: FleetSnapshot
@@ -120,7 +120,7 @@ export const plan: Step = step('the operator plans', (world) => {
 
 const streamNames = fc.constantFrom('alpha', 'beta')
 
-export const steps = fc.oneof(
+const steps = fc.oneof(
   { weight: 2, arbitrary: fc.tuple(streamNames, fc.nat(4)).map(([name, count]) => setPrimaries(name, count)) },
   {
     weight: 2,
