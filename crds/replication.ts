@@ -70,7 +70,7 @@ export const ReplicationStatus = z
     epoch: Sequence('The highest epoch that the instance has followed or led.'),
     inSync: setList(z.array(z.string().max(253)).max(8))
       .optional()
-      .describe('Instances with a copy in the set, as the record said last.'),
+      .describe('Of a primary: the instances with a copy in the set, as the record said last.'),
     lastSequence: Sequence('The last entry of the log that is on this disk.').optional(),
     lagEntries: Sequence('Entries that it is known to lack; on the primary those that the slowest standby in sync lacks.').optional(),
     acceptedAlone: Sequence('Messages that this process accepted while no other copy was in sync.').optional(),

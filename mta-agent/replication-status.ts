@@ -33,10 +33,11 @@ export function buildReplicationStatus({ copyId, incarnation, seen, setAside, re
 }
 
 function factsOf(report: MemberReport): Partial<ReplicationStatus> {
-  const { record, trouble, lastChange } = report.facts ?? {}
+  const { role, record, trouble, lastChange } = report.facts ?? {}
   const lagEntries = lagOf(report)
   return {
-    ...(record && { inSync: [...new Set(record.inSync.map(({ instance }) => instance))].toSorted() }),
+    // A standby reads the record when it wants to claim: what it knows of the set is old.
+    ...(record && role === 'Primary' && { inSync: [...new Set(record.inSync.map(({ instance }) => instance))].toSorted() }),
     ...(lagEntries !== undefined && { lagEntries }),
     ...(trouble && { trouble }),
     ...(lastChange && {
