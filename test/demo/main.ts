@@ -2,10 +2,11 @@ import { openFleet } from '#test/scenarios/fleet.ts'
 import type { Load } from '#test/scenarios/load.ts'
 import { Stage } from '#test/scenarios/stage.ts'
 import { secret } from '#test/builders/manifests.ts'
+import { loseANode } from './lose-a-node.ts'
 
 /**
- * `npm run demo`: a cluster, the chart, the examples, 2,000 messages by a real client, kill -9 on the way, and the comparison of what was
- * accepted with what arrived. Exit status 0 only when everything accepted arrived, from the addresses that were assigned.
+ * `npm run demo`: a cluster, the chart, the examples, 2,000 messages by a real client, kill -9 on the way, at the end a node without power,
+ * and the comparison of what was accepted with what arrived. Exit status 0 only when everything accepted arrived, from the addresses that were assigned.
  */
 
 const NAMESPACE = 'mail'
@@ -24,9 +25,9 @@ const stage = new Stage(NAMESPACE, fleet, say)
 
 step('namespace, Secrets, examples/')
 await stage.prepare()
-const certificate = await stage.issueCertificate(...STREAMS.map((one) => one.name))
+const certificate = await stage.issueCertificate(...STREAMS.map((one) => one.name), 'receipts')
 await stage.apply(secret('submission-tls', { 'tls.crt': certificate.certificate, 'tls.key': certificate.key }, 'kubernetes.io/tls'))
-for (const file of ['examples/01-one-stream.yaml', 'examples/02-two-streams.yaml']) say(await fleet.kubectl('apply', '-f', file))
+for (const file of ['01-one-stream', '02-two-streams', '03-hot-standby']) say(await fleet.kubectl('apply', '-f', `examples/${file}.yaml`))
 await stage.kubectl('wait', '--for=condition=Ready', 'sendingstreams', '--all', '--timeout=120s')
 await show('get', 'sendingstreams,ippools,mtainstances')
 
@@ -74,6 +75,10 @@ await show('get', 'sendingstreams,ippools,mtainstances,pods')
 await show('get', 'events', '--sort-by=.lastTimestamp', '-o', 'custom-columns=REASON:.reason,ABOUT:.involvedObject.name,MESSAGE:.message')
 
 step(`${accepted} accepted, all of them arrived, each from an address of its stream`)
+await loseANode({ stage, step, say, show })
+await stage.kubectl('wait', '--for=condition=Ready', 'sendingstreams', '--all', '--timeout=180s')
+await show('get', 'sendingstreams,mtainstances')
+step('all streams are Ready again')
 say(`
 Look around:   eval "$(npm -s run cluster -- env)"
                kubectl get sendingstreams,ippools,mtainstances -A
