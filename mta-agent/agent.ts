@@ -35,6 +35,8 @@ import { openSubmission, type Submission } from './submission/listener.ts'
 export type AgentPorts = {
   readonly source: DocumentSource
   readonly host: Host
+  /** The queue volume's Kubernetes UID; undefined outside a cluster. */
+  readonly queueVolumeUid?: string
   /** How an instance of a shard finds the API server; undefined outside a cluster. */
   readonly api?: ApiAccess
   readonly log: AgentLog
@@ -176,11 +178,13 @@ class RunningAgent {
   }
 
   #openStore(): Promise<LogQueueStore> {
+    const { queueVolumeUid } = this.#ports
     const { metadata, spec } = this.#settings.instance
     const stream = metadata.namespace === undefined ? spec.streamRef.name : `${metadata.namespace}/${spec.streamRef.name}`
     return openLmdbQueueStore({
       directory: spec.directories.queue,
       shard: { stream, shard: spec.shard },
+      ...(queueVolumeUid !== undefined && { volume: queueVolumeUid }),
       clock: Date.now,
       onBroken: (error: unknown) => this.#breakWith(error),
       ...(spec.replication && {

@@ -13,6 +13,7 @@ export type Config = {
         readonly queueDirectory: string | undefined
       }
   readonly podAddress: string | undefined
+  readonly queueVolumeUid: string | undefined
   readonly graceMillis: number
   readonly terminationLog: string
 }
@@ -36,6 +37,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, ar
   return {
     source: readSource(env, args),
     podAddress: env[POD_ENVIRONMENT.podAddress] || undefined,
+    queueVolumeUid: env[POD_ENVIRONMENT.queueVolumeUid] || undefined,
     graceMillis: readGrace(env[POD_ENVIRONMENT.graceSeconds]) * 1000,
     terminationLog: env[POD_ENVIRONMENT.terminationLog] || '/dev/termination-log',
   }

@@ -208,3 +208,24 @@ test('mail that was accepted alone comes back with its disk after a forced promo
   expect(ids.length).toBe(new Set(ids).size)
   expect((await b.status())!.lastFailover?.reason).toBe('Forced')
 })
+
+test('an agent whose volume claim was made anew is another copy, which keeps its mail and is taken into the set again', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using shard = await openPair(provider)
+  const [a, b] = shard.agents
+  await provider.behave({
+    rules: [{ at: 'rcpt', match: { sourceAddress: a.sourceAddress }, action: { do: 'reply', reply: '451 4.2.1 later' } }],
+  })
+  const first = await submit(a, 'first', { count: 60 }).running
+  const before = (await b.status())!.copyId
+  b.kill('SIGKILL')
+  await inSync(a, 1)
+  b.start('a volume made anew')
+  await inSync(a, 2)
+  const { copyId } = (await b.status())!
+  expect(copyId).not.toBe(before)
+  a.kill('SIGKILL')
+  await leads(b)
+  await allArrived(provider, first.accepted)
+  expect((await b.status())!.copyId).toBe(copyId)
+})

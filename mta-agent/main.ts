@@ -49,8 +49,20 @@ async function main(): Promise<void> {
   await using source = await openSource(config)
   const host = { hostName: hostname(), podAddress: config.podAddress, place: config.source.kind === 'file' ? 'alone' : 'pod' } as const
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+  const volume = config.queueVolumeUid === undefined ? {} : { queueVolumeUid: config.queueVolumeUid }
   const api = config.source.kind === 'cluster' ? { api: { kind: 'pod', environment: process.env } as const } : {}
-  await runAgent({ source, host, ...api, log, version, graceMillis: config.graceMillis, stop: stop.signal, force: force.signal, onBroken })
+  await runAgent({
+    source,
+    host,
+    ...api,
+    ...volume,
+    log,
+    version,
+    graceMillis: config.graceMillis,
+    stop: stop.signal,
+    force: force.signal,
+    onBroken,
+  })
 }
 
 process.on('SIGTERM', onTerm)

@@ -81,12 +81,14 @@ describe('the environment', () => {
         INSTANCE_NAME: 'a-0-a',
         INSTANCE_UID: 'u',
         QUEUE_DIRECTORY: '/q',
+        QUEUE_VOLUME_UID: 'v',
         POD_IP: '10.0.0.5',
         GRACE_SECONDS: '50',
       }),
     ).toEqual({
       source: { kind: 'cluster', namespace: 'mail', name: 'a-0-a', uid: 'u', queueDirectory: '/q' },
       podAddress: '10.0.0.5',
+      queueVolumeUid: 'v',
       graceMillis: 50_000,
       terminationLog: '/dev/termination-log',
     })

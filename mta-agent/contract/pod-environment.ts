@@ -8,6 +8,8 @@ export const POD_ENVIRONMENT = {
   uid: 'INSTANCE_UID',
   /** Where the queue volume is mounted: where that kept document is looked for. The same as spec.directories.queue. */
   queueDirectory: 'QUEUE_DIRECTORY',
+  /** metadata.uid of the PersistentVolumeClaim of the queue volume: a queue that was found on another one before is another copy of it. */
+  queueVolumeUid: 'QUEUE_VOLUME_UID',
   /** The Pod's own address (downward API, status.podIP): submission listens there unless spec.listenAddress says otherwise. */
   podAddress: 'POD_IP',
   /** How long running transactions may go on after SIGTERM, in whole seconds; some seconds less than terminationGracePeriodSeconds. Default 25. */

@@ -196,6 +196,18 @@ test('the same queue on another volume is another copy, with its mail', async ()
   expect(after.totals().messages).toBe(1)
 })
 
+test('a queue that is told its volume for the first time, or not told, is the copy that it was', async () => {
+  using directory = temporaryDirectory()
+  const copyIds: string[] = []
+  for (const volume of ['', 'a', '', 'a']) {
+    await using queue = await openQueue(directory.path, { volume })
+    copyIds.push(queue.identity().copyId)
+  }
+  expect(new Set(copyIds).size).toBe(1)
+  await using elsewhere = await openQueue(directory.path, { volume: 'b' })
+  expect(elsewhere.identity().copyId).not.toBe(copyIds[0])
+})
+
 test('a second opening is refused while the first lasts', async () => {
   using directory = temporaryDirectory()
   const first = await openQueue(directory.path)

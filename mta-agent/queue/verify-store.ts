@@ -98,10 +98,13 @@ function requireShard(identity: StoreIdentity, shard: Shard): void {
   )
 }
 
-/** Our queue on another volume (restored from a snapshot, cloned) is another copy of it, with a name of its own. */
+/**
+ * Our queue on another volume (restored from a snapshot, cloned) is another copy of it, with a name of its own. Where one of the two is not
+ * known nothing is: a queue that has never been told its volume takes the first for its own, and keeps its place in the set.
+ */
 async function adoptVolume(tables: Tables, identity: StoreIdentity, volume: string): Promise<StoreIdentity> {
-  if (identity.volume === volume) return identity
-  const adopted = { ...identity, volume, copyId: newCopyId() }
+  if (volume === '' || identity.volume === volume) return identity
+  const adopted = { ...identity, volume, ...(identity.volume !== '' && { copyId: newCopyId() }) }
   await tables.commit([{ table: 'meta', key: IDENTITY_KEY, value: encodeIdentity(adopted) }])
   return adopted
 }

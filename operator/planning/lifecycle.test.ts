@@ -57,6 +57,27 @@ test('a stream comes up: account, rights, Service, budget, instance, claim, Pod;
   expect(planOnce(settled)).toEqual({ fleet: settled, writes: 0, said: [] })
 })
 
+const volumeNamedBy = (snapshot: FleetSnapshot, pod: string) => {
+  const { containers } = named(snapshot.pods, pod).spec as {
+    readonly containers?: readonly { readonly name: string; readonly env?: readonly { readonly name: string; readonly value?: string }[] }[]
+  }
+  return containers?.[0]?.env?.find(({ name }) => name === 'QUEUE_VOLUME_UID')?.value
+}
+
+const withClaims = (snapshot: FleetSnapshot, claims: FleetSnapshot['claims']): FleetSnapshot => ({ ...snapshot, claims })
+
+test('a Pod is made when its claim is there, and names it; a claim that was made anew is named by the next Pod', () => {
+  const settled = settle(start())
+  const [claim] = settled.claims
+  expect(volumeNamedBy(settled, 'mail-0-a')).toBe(claim!.metadata.uid)
+
+  const gone = withClaims({ ...settled, pods: [] }, [])
+  const first = planOnce(gone).fleet
+  expect([first.claims.length, first.pods.length]).toEqual([1, 0])
+  const anew = settle(withClaims(gone, [{ ...claim!, metadata: { ...claim!.metadata, uid: 'uid-anew' } }]))
+  expect(volumeNamedBy(anew, 'mail-0-a')).toBe('uid-anew')
+})
+
 test('two shards go to two nodes, a third shares one evenly, and no address is given on before it was let go', () => {
   const two = settle(start({ primaries: 2 }))
   expect(addressesOf(two)).toEqual({ 'mail-0-a': ['192.0.2.11', '192.0.2.12'], 'mail-1-a': ['192.0.2.21', '192.0.2.22'] })

@@ -141,12 +141,12 @@ function planLife(fleet: FleetSnapshot, instance: MTAInstance, pod: Pod | undefi
 function planWork(fleet: FleetSnapshot, instance: MTAInstance, pod: Pod | undefined, now: number): Steps {
   const claim = planClaim(fleet, instance)
   if (claim === 'Foreign') return NOTHING
-  const desired = buildPod(instance, fleet.settings)
+  const desired = buildPod(instance, fleet.settings, claimOf(fleet, instance)?.metadata.uid)
   const steps = pod === undefined ? planNewPod(fleet, instance, desired) : planExistingPod(fleet, instance, { pod, desired, now })
   return { ...steps, changes: [...claim, ...steps.changes] }
 }
 
-/** Made together with the first Pod: a volume is chosen when the Pod is placed. */
+/** Made just before the first Pod, which names it: a volume is chosen when the Pod is placed. */
 function planClaim(fleet: FleetSnapshot, instance: MTAInstance): readonly Change[] | 'Foreign' {
   const claim = claimOf(fleet, instance)
   if (claim === undefined) return mayStart(fleet, instance) ? [{ kind: 'create', object: buildVolumeClaim(instance) }] : []
@@ -165,14 +165,14 @@ const mayStart = (fleet: FleetSnapshot, instance: MTAInstance): boolean =>
 
 function planNewPod(fleet: FleetSnapshot, instance: MTAInstance, desired: Manifest): Steps {
   const named = findObject(fleet.pods, instance.metadata.namespace, instance.metadata.name)
-  const isBlocked = named !== undefined || isClaimGoing(fleet, instance)
+  const isBlocked = named !== undefined || !hasClaim(fleet, instance)
   return isBlocked || !mayStart(fleet, instance) ? NOTHING : { ...NOTHING, changes: [{ kind: 'create', object: desired }] }
 }
 
-/** A Pod would keep a claim that is being deleted from going, and then lose it. */
-const isClaimGoing = (fleet: FleetSnapshot, instance: MTAInstance): boolean => {
+/** The Pod tells the agent which claim it is. It would keep one that is being deleted from going, and then lose it. */
+const hasClaim = (fleet: FleetSnapshot, instance: MTAInstance): boolean => {
   const claim = claimOf(fleet, instance)
-  return claim !== undefined && isDeleting(claim)
+  return claim?.metadata.uid !== undefined && !isDeleting(claim)
 }
 
 function planExistingPod(fleet: FleetSnapshot, instance: MTAInstance, at: { pod: Pod; desired: Manifest; now: number }): Steps {

@@ -4,13 +4,13 @@ import { openInstanceClient } from '#agent/instance-client.ts'
 import { openKubeconfig } from '#kube/config.ts'
 
 /**
- * An agent outside a Pod with a real API server: `node test/cluster/shard-agent.ts KUBECONFIG NAMESPACE NAME POD_ADDRESS QUEUE`. Its log is on
- * standard output. For tests that kill and stop processes.
+ * An agent outside a Pod with a real API server: `node test/cluster/shard-agent.ts KUBECONFIG NAMESPACE NAME POD_ADDRESS QUEUE VOLUME`. Its log is
+ * on standard output. For tests that kill and stop processes.
  */
 
-const [kubeconfig, namespace, name, podAddress, queueDirectory] = process.argv.slice(2)
-if (!kubeconfig || !namespace || !name || !podAddress || !queueDirectory)
-  throw new Error('must be called with KUBECONFIG NAMESPACE NAME POD_ADDRESS QUEUE')
+const [kubeconfig, namespace, name, podAddress, queueDirectory, queueVolumeUid] = process.argv.slice(2)
+if (!kubeconfig || !namespace || !name || !podAddress || !queueDirectory || !queueVolumeUid)
+  throw new Error('must be called with KUBECONFIG NAMESPACE NAME POD_ADDRESS QUEUE VOLUME')
 
 const log = pino({ level: 'info' })
 const [stop, force] = [new AbortController(), new AbortController()]
@@ -23,6 +23,7 @@ const source = openInstanceClient(
 await runAgent({
   source,
   host: { hostName: name, podAddress, place: 'pod' },
+  queueVolumeUid,
   api: { kind: 'kubeconfig', path: kubeconfig },
   log,
   version: '0.1.0',

@@ -39,7 +39,8 @@ export type ShardAgent = {
   readonly sourceAddress: string
   readonly port: number
   readonly lines: readonly { readonly msg: string }[]
-  start(): void
+  /** `volume`: the UID of the volume that it is told its queue to be on. */
+  start(volume?: string): void
   kill(signal: NodeJS.Signals): void
   /** What it says of itself at the API server. */
   status(): Promise<ReplicationStatus | undefined>
@@ -188,9 +189,9 @@ class AgentProcess implements ShardAgent, AsyncDisposable {
     this.port = seat.ports.submission
   }
 
-  start(): void {
+  start(volume = `volume of ${this.name}`): void {
     const program = new URL('./shard-agent.ts', import.meta.url).pathname
-    const args = [program, this.#kubeconfig, NAMESPACE, this.name, this.#seat.podAddress, this.#seat.queue]
+    const args = [program, this.#kubeconfig, NAMESPACE, this.name, this.#seat.podAddress, this.#seat.queue, volume]
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#child = child
     createInterface({ input: child.stdout }).on('line', (line) => this.lines.push(JSON.parse(line) as { msg: string }))

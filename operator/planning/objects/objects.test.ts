@@ -21,7 +21,7 @@ const selector = { 'mtafleet.io/stream': 'mail', 'app.kubernetes.io/component': 
 test('the Pod: the network of its node, and nothing else that a mail server does not need', () => {
   const probe = (path: string) => ({ host: '127.0.0.1', port: 20002, path, scheme: 'HTTP' })
   const field = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } })
-  expect(buildPod(instance, settings)).toEqual({
+  expect(buildPod(instance, settings, 'uid-of-claim')).toEqual({
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: {
@@ -71,6 +71,7 @@ test('the Pod: the network of its node, and nothing else that a mail server does
             field('INSTANCE_NAME', 'metadata.name'),
             { name: 'INSTANCE_UID', value: 'uid-mail-mail-0-a' },
             { name: 'QUEUE_DIRECTORY', value: '/var/lib/mtafleet/queue' },
+            { name: 'QUEUE_VOLUME_UID', value: 'uid-of-claim' },
             field('POD_IP', 'status.podIP'),
             { name: 'GRACE_SECONDS', value: '50' },
           ],
@@ -102,6 +103,10 @@ test('the Pod: the network of its node, and nothing else that a mail server does
       ],
     },
   })
+})
+
+test('a Pod that was made before Pods named their claim is not another one', () => {
+  expect(buildPod(instance, settings, 'uid-of-claim').metadata).toEqual(buildPod(instance, settings).metadata)
 })
 
 test("the Pod names the pull secrets of the agents' image", () => {

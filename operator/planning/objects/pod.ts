@@ -32,8 +32,11 @@ const CLOSING_SECONDS = 10
 /** What all agents have in common. */
 type Common = Pick<Settings, 'agentImage' | 'agentImagePullSecrets'>
 
-export function buildPod(instance: MTAInstance, common: Common): Manifest {
-  const spec = buildPodSpec(instance, common)
+/**
+ * `volumeUid`: of the claim that the queue is on. It tells no Pods apart: a claim stays while a Pod uses it, so what was true when the Pod was
+ * made is true as long as it lives.
+ */
+export function buildPod(instance: MTAInstance, common: Common, volumeUid?: string): Manifest {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -41,14 +44,14 @@ export function buildPod(instance: MTAInstance, common: Common): Manifest {
       name: instance.metadata.name,
       namespace: instance.metadata.namespace ?? '',
       labels: { ...instanceLabels(instance), [LABELS.component]: 'agent' },
-      annotations: { [ANNOTATIONS.podHash]: hashOf(spec) },
+      annotations: { [ANNOTATIONS.podHash]: hashOf(buildPodSpec(instance, common)) },
       ownerReferences: ownedBy('MTAInstance', instance),
     },
-    spec,
+    spec: buildPodSpec(instance, common, volumeUid),
   }
 }
 
-function buildPodSpec(instance: MTAInstance, { agentImage, agentImagePullSecrets }: Common) {
+function buildPodSpec(instance: MTAInstance, { agentImage, agentImagePullSecrets }: Common, volumeUid?: string) {
   const { placement, streamRef, nodeName } = instance.spec
   return {
     hostNetwork: true,
@@ -72,7 +75,7 @@ function buildPodSpec(instance: MTAInstance, { agentImage, agentImagePullSecrets
       seccompProfile: { type: 'RuntimeDefault' },
     },
     ...(isManaged(instance) ? { initContainers: [buildAddressHolder(instance, agentImage, SOCKET)] } : {}),
-    containers: [buildContainer(instance, agentImage)],
+    containers: [buildContainer(instance, agentImage, volumeUid)],
     volumes: buildVolumes(instance),
   }
 }
@@ -91,14 +94,14 @@ const COMES_BACK_WITH_ITS_NODE = ['node.kubernetes.io/not-ready', 'node.kubernet
   effect: 'NoExecute',
 }))
 
-function buildContainer(instance: MTAInstance, defaultImage: string) {
+function buildContainer(instance: MTAInstance, defaultImage: string, volumeUid: string | undefined) {
   const { agent, ports } = instance.spec
   return {
     name: CONTAINER,
     image: agent.image ?? defaultImage,
     imagePullPolicy: 'IfNotPresent',
     args: ['agent'],
-    env: buildEnvironment(instance),
+    env: buildEnvironment(instance, volumeUid),
     // Named, so that a Service finds the right number on each Pod; declared, so that the scheduler sees collisions.
     ports: [
       { name: 'submission', containerPort: ports.submission, hostPort: ports.submission, protocol: 'TCP' },
@@ -129,11 +132,12 @@ function buildContainer(instance: MTAInstance, defaultImage: string) {
 const fromField = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } })
 
 /** The Pod is named like its instance. */
-const buildEnvironment = ({ metadata }: MTAInstance) => [
+const buildEnvironment = ({ metadata }: MTAInstance, volumeUid: string | undefined) => [
   fromField(POD_ENVIRONMENT.namespace, 'metadata.namespace'),
   fromField(POD_ENVIRONMENT.name, 'metadata.name'),
   { name: POD_ENVIRONMENT.uid, value: metadata.uid ?? '' },
   { name: POD_ENVIRONMENT.queueDirectory, value: DIRECTORIES.queue },
+  ...(volumeUid === undefined ? [] : [{ name: POD_ENVIRONMENT.queueVolumeUid, value: volumeUid }]),
   fromField(POD_ENVIRONMENT.podAddress, 'status.podIP'),
   { name: POD_ENVIRONMENT.graceSeconds, value: String(TERMINATION_GRACE_SECONDS - CLOSING_SECONDS) },
 ]
