@@ -15,13 +15,17 @@ export type Place =
   | { readonly kind: 'node'; readonly nodeName: string }
   | { readonly kind: 'none'; readonly because: 'VolumeElsewhere' | 'PoolExhausted' | 'NoNodeFits'; readonly message: string }
 
+/** How the pool is spoken of: when no node will do, when it has none at all, and of a volume's node that it does not have. */
+export type Words = { readonly none: string; readonly empty: string; readonly elsewhere: string }
+
 export function placeInstance(
   fleet: FleetSnapshot,
   sites: readonly Site[],
   wanted: { readonly placement: Placement | undefined; readonly volume: VolumePlace; readonly siblings: Siblings },
+  words: Words,
 ): Place {
   const { placement, volume, siblings } = wanted
-  if (volume.kind === 'bound') return placeAtVolume(sites, volume.nodes, siblings)
+  if (volume.kind === 'bound') return placeAtVolume(sites, volume.nodes, siblings, words)
   const judged = sites.map((site) => ({ site, no: refuseSite(fleet, site, placement) ?? refuseSibling(site, siblings) }))
   const [best] = judged
     .filter(({ no }) => no === undefined)
@@ -38,11 +42,11 @@ export function placeInstance(
     .toSorted((a, b) => byText(a.site.nodeName, b.site.nodeName))
     .map(({ site, no }) => `'${site.nodeName}' ${no === FULL ? `has ${site.capacity} and ${site.instances} in use` : no}`)
     .join('; ')
-  return { kind: 'none', because, message: `no node of the pool has an address left for it: ${message || 'the pool names no node'}` }
+  return { kind: 'none', because, message: `${words.none}: ${message || words.empty}` }
 }
 
 /** The volume holds mail: its node is right even when it is cordoned or no longer selected; then the scheduler says so. */
-function placeAtVolume(sites: readonly Site[], nodes: ReadonlySet<string>, siblings: Siblings): Place {
+function placeAtVolume(sites: readonly Site[], nodes: ReadonlySet<string>, siblings: Siblings, words: Words): Place {
   const taken = sites.find(({ nodeName }) => nodes.has(nodeName) && siblings.nodes.has(nodeName))
   if (taken !== undefined) {
     return { kind: 'none', because: 'NoNodeFits', message: `the queue volume is on '${taken.nodeName}', which ${HAS_SIBLING}` }
@@ -54,7 +58,7 @@ function placeAtVolume(sites: readonly Site[], nodes: ReadonlySet<string>, sibli
   if (best !== undefined) return { kind: 'node', nodeName: best.nodeName }
   const where = [...nodes].toSorted().join(', ')
   if (reachable.length === 0) {
-    return { kind: 'none', because: 'VolumeElsewhere', message: `the queue volume is on '${where}', where the pool has no address` }
+    return { kind: 'none', because: 'VolumeElsewhere', message: `the queue volume is on '${where}', ${words.elsewhere}` }
   }
   const message = `the queue volume is on '${where}', where every address of the pool has its instance`
   return { kind: 'none', because: 'PoolExhausted', message }

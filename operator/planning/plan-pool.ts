@@ -1,7 +1,7 @@
 import { type ConditionInput, mergeConditions } from '#crds/conditions.ts'
 import type { IPPool, IPPoolStatus, PoolAddressStatus } from '#crds/ip-pool.ts'
 import { rivalPools, servedStream } from './accept-pool.ts'
-import { usersOfAddresses } from './assign-addresses.ts'
+import { usersOfAddresses } from './address-users.ts'
 import { type EventNote, refTo } from './change.ts'
 import { isSame } from './diff.ts'
 import { planEvents } from './events.ts'

@@ -1,6 +1,6 @@
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
-import type { Claimant } from './assign-addresses.ts'
+import type { Claimant } from './assignment.ts'
 import { type FleetSnapshot, instancesOf, isDeleting } from './snapshot.ts'
 import { chooseNames } from './standbys/choose-names.ts'
 import { listLost } from './standbys/lost.ts'

@@ -1,7 +1,7 @@
 import type { MTAInstanceSpec, Ports } from '#crds/mta-instance.ts'
 import type { Replication } from '#crds/replication.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
-import type { Assignment } from '../assign-addresses.ts'
+import type { Assignment } from '../assignment.ts'
 import { claimName } from './metadata.ts'
 import { DIRECTORIES } from './pod.ts'
 
