@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { LABELS } from '#crds/group.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
-import { fleet, node, pool, stream } from '#test/builders/fleet.ts'
+import { fleet, managedPool, node, pool, stream } from '#test/builders/fleet.ts'
 import { type Ours, planSecretWakes, planWakes, type Wake } from './watches.ts'
 
 const POOLS = [pool('one', { node1: ['192.0.2.1'] }), pool('two', { node2: ['192.0.2.2'] }), pool('clash', { node2: ['192.0.2.1'] })]
@@ -135,4 +135,14 @@ test('a Secret wakes who names it, in its namespace', () => {
     words(planSecretWakes({ namespace: 'elsewhere', name: 'tls-a' }, OURS)),
     words(planSecretWakes({ namespace: 'mail', name: 'submission-users' }, OURS)),
   ]).toEqual([['MTAInstance a-0-a'], [], ['SendingStream a', 'SendingStream b']])
+})
+
+test('any node may be one for managed addresses, and who has one on its node now is shown in the pool', () => {
+  const managed = { ...OURS, pools: [managedPool('two', ['192.0.2.2'])] }
+  const [, instanceB] = INSTANCES
+  const attached = { ...instanceB!, status: { agent: { attachedAddresses: ['192.0.2.2'] } } } as unknown as MTAInstance
+  expect([
+    words(planWakes('Node', { before: node('node9'), after: node('node9', { cordoned: true }) }, managed)),
+    words(planWakes('MTAInstance', { before: instanceB, after: attached }, managed)).filter((word) => word.startsWith('IPPool')),
+  ]).toEqual([['IPPool two', 'SendingStream b'], ['IPPool two']])
 })

@@ -93,8 +93,8 @@ export const WATCHES: { readonly [K in WatchedKind]: Row<Watched[K]> } = {
     onMeaning: (pool, ours) => ours.pools.filter((other) => sharesAddress(other, pool)).map((other) => wake('IPPool', other)),
   },
   MTAInstance: {
-    // An address is free again only when the agent no longer names it.
-    meaning: (instance) => [meaningOf(instance), instance.status?.agent?.addresses],
+    // An address is free again only when the agent no longer names it; the pool shows who has it on the node.
+    meaning: (instance) => [meaningOf(instance), instance.status?.agent?.addresses, instance.status?.agent?.attachedAddresses],
     always: (instance) => [
       wake('MTAInstance', instance),
       { kind: 'SendingStream', key: inNamespaceOf(instance, instance.spec.streamRef.name) },
@@ -157,7 +157,10 @@ export const WATCHES: { readonly [K in WatchedKind]: Row<Watched[K]> } = {
     ],
     always: NOBODY,
     onMeaning: ({ metadata: { name } }, ours) => {
-      const pools = ours.pools.filter((pool) => pool.spec.addresses.some(({ nodeName }) => nodeName === name))
+      // Managed addresses can go to any node.
+      const pools = ours.pools.filter(
+        ({ spec }) => spec.attachment === 'Managed' || spec.addresses.some(({ nodeName }) => nodeName === name),
+      )
       return [
         ...pools.flatMap((pool) => [wake('IPPool', pool), ...streamsOfPool(ours, keyOf(pool))]),
         ...ours.instances.filter(({ spec }) => spec.nodeName === name).map((instance) => wake('MTAInstance', instance)),

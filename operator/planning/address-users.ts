@@ -48,5 +48,10 @@ export function usersOfAddresses(fleet: FleetSnapshot, pool: IPPool): Users {
 }
 
 /** For messages. */
-export const formatUsers = (users: Users, address: string): string =>
-  `${address} by ${[...(users.get(address) ?? [])].toSorted().join(', ') || 'nobody'}`
+export function formatUsers(users: Users, addresses: readonly string[]): string {
+  const shown = addresses
+    .slice(0, SHOWN)
+    .map((address) => `${address} by ${[...(users.get(address) ?? [])].toSorted().join(', ') || 'nobody'}`)
+  return `${shown.join('; ')}${addresses.length > SHOWN ? `; and ${addresses.length - SHOWN} more` : ''}`
+}
+const SHOWN = 16

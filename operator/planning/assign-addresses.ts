@@ -2,18 +2,58 @@ import type { IPPool, PoolAddress } from '#crds/ip-pool.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
 import { rivalPools } from './accept-pool.ts'
 import { formatUsers, mayRelease, type Users, usersOfAddresses } from './address-users.ts'
-import { type Assignment, type Claimant, listAddresses, type Shortage } from './assignment.ts'
+import { planManagedAssignments } from './assign-managed.ts'
+import { type Assignment, attachmentOf, type Claimant, listAddresses, type Shortage } from './assignment.ts'
 import { type Ground, placeClaimants } from './place-claimants.ts'
 import type { Place } from './place-instance.ts'
-import { familyOf, type Party, shareAddresses } from './share-addresses.ts'
+import { countSeats, type Party, shareAddresses } from './share-addresses.ts'
 import { findObject, type FleetSnapshot, formatName } from './snapshot.ts'
 
 /**
- * Which instance sends from which source address. What must never break: an address is one instance's, and an instance has addresses of one node.
+ * Which instance sends from which source address. What must never break: an address is one sender's, which is an instance or, where addresses are
+ * managed, a shard; and where they are not, an instance has addresses of one node.
  */
 
 /** The assignment of every claimant, by name. */
 export function planAssignments(
+  fleet: FleetSnapshot,
+  stream: SendingStream,
+  pool: IPPool,
+  claimants: readonly Claimant[],
+): ReadonlyMap<string, Assignment> {
+  // The whole shard waits, so that nobody is placed beside one that is not looked at.
+  const old = new Set(claimants.filter((claimant) => hasOldAddresses(claimant, pool)).map(({ shard }) => shard))
+  const isOfOld = ({ shard }: Claimant): boolean => old.has(shard)
+  const planned = pool.spec.attachment === 'Managed' ? planManagedAssignments : planExistingAssignments
+  return new Map([
+    ...planned(
+      fleet,
+      stream,
+      pool,
+      claimants.filter((claimant) => !isOfOld(claimant)),
+    ),
+    ...claimants.filter(isOfOld).map((claimant) => [claimant.name, letGo(fleet, pool, claimant)] as const),
+  ])
+}
+
+/**
+ * Whether its addresses came to it in another way than the pool has them now, which is another one of that name. They are let go first, for the same
+ * address may be the administrator's on one node and ours on another.
+ */
+const hasOldAddresses = ({ instance }: Claimant, pool: IPPool): boolean =>
+  instance !== undefined &&
+  attachmentOf(instance) !== pool.spec.attachment &&
+  instance.spec.addresses.length + (instance.status?.agent?.addresses?.length ?? 0) > 0
+
+function letGo(fleet: FleetSnapshot, { metadata, spec }: IPPool, { instance }: Claimant): Assignment {
+  const addresses = instance === undefined || mayRelease(fleet, instance) ? [] : instance.spec.addresses
+  const attachment = instance === undefined ? spec.attachment : attachmentOf(instance)
+  const message = `attachment of IPPool '${metadata.name}' was ${attachment} and is ${spec.attachment}: waiting until the agent has let go`
+  const shortage = addresses.length > 0 ? {} : { shortage: { reason: 'AddressesInUse', message } as const }
+  return { nodeName: instance?.spec.nodeName, addresses, attachment, ...shortage }
+}
+
+function planExistingAssignments(
   fleet: FleetSnapshot,
   stream: SendingStream,
   pool: IPPool,
@@ -33,7 +73,7 @@ export function planAssignments(
       const addresses = listAddresses(fleet, pool, instance, given.get(name) ?? [])
       const nodeName = place?.kind === 'node' ? place.nodeName : undefined
       const shortage = addresses.length > 0 ? {} : { shortage: explainShortage(fleet, pool, place, users) }
-      return [name, { nodeName, addresses, ...shortage }]
+      return [name, { nodeName, addresses, attachment: 'Existing', ...shortage }]
     }),
   )
 }
@@ -54,12 +94,6 @@ function groundOf(fleet: FleetSnapshot, pool: IPPool): Ground {
     elsewhere: 'where the pool has no address',
   }
   return { capacities: new Map(capacities), words }
-}
-
-/** For how many senders. Most of the world's mail hosts have IPv4 only: one without such an address, where there are some, would be half a sender. */
-function countSeats(addresses: readonly string[]): number {
-  const v4 = addresses.filter((address) => familyOf(address) === 4)
-  return v4.length > 0 ? v4.length : addresses.length
 }
 
 function partiesByNode(
@@ -110,6 +144,9 @@ function explainShortage(fleet: FleetSnapshot, pool: IPPool, place: Place | unde
   if (rivals.length === entries.length) {
     return { reason: 'AddressConflict', message: `every address on node '${nodeName}' is named by another pool too: ${rivals.join(', ')}` }
   }
-  const inUse = entries.map(({ address }) => formatUsers(users, address)).join('; ')
+  const inUse = formatUsers(
+    users,
+    entries.map(({ address }) => address),
+  )
   return { reason: 'AddressesInUse', message: `waiting until the agents on node '${nodeName}' have let go: ${inUse}` }
 }

@@ -27,12 +27,17 @@ export type Shortage = {
   readonly message: string
 }
 
+export type Attachment = IPPool['spec']['attachment']
+
 export type Assignment = {
   readonly nodeName: string | undefined
   readonly addresses: readonly SourceAddress[]
+  readonly attachment: Attachment
   /** Why there is no address; absent when there is one. */
   readonly shortage?: Shortage
 }
+
+export const attachmentOf = (instance: MTAInstance): Attachment => instance.spec.addressAttachment ?? 'Existing'
 
 /** As the pool describes them now, and after them what the instance would lose, but its agent is not ready to be told. */
 export function listAddresses(

@@ -7,6 +7,7 @@ import { type Finding, good, judgeRefusals, stuck, summarise, unknown, waits } f
 import { judgePod } from './judge-pod.ts'
 import { judgeSecrets } from './judge-secrets.ts'
 import { heldBack } from './judge-stream.ts'
+import { isManaged } from './objects/address-holder.ts'
 import { judgeStandby } from './standbys/judge-standbys.ts'
 import { judgeVolume } from './judge-volume.ts'
 import { claimantsOf, listRoster } from './roster.ts'
@@ -36,7 +37,7 @@ export function judgeInstance(fleet: FleetSnapshot, instance: MTAInstance, outlo
     ...judgeRefusals(outlook.refused),
     ...judgeEnd(instance),
     ...own.filter(({ type }) => type !== 'PodReady'),
-    ...judgeAgent(instance, own, follows ? ASKED_OF_STANDBY : ASKED[instance.spec.mode]),
+    ...judgeAgent(instance, own, follows ? askedOfStandby(instance) : ASKED[instance.spec.mode]),
     ...(follows ? judgeFollowing(standby) : []),
     ...own.filter(({ type }) => type === 'PodReady'),
   ]
@@ -79,7 +80,10 @@ const asInput = ({ type, status, reason, message }: Finding): ConditionInput => 
 function judgeAddresses(fleet: FleetSnapshot, instance: MTAInstance, now: number): Finding {
   const addresses = instance.spec.addresses.map(({ address }) => address)
   if (addresses.length > 0) {
-    return good('AddressesAssigned', 'Assigned', `${addresses.length} on node '${instance.spec.nodeName}': ${formatSome(addresses)}`)
+    const where = isManaged(instance)
+      ? `of shard ${instance.spec.shard}, on the node of its primary`
+      : `on node '${instance.spec.nodeName}'`
+    return good('AddressesAssigned', 'Assigned', `${addresses.length} ${where}: ${formatSome(addresses)}`)
   }
   const { namespace } = instance.metadata
   const stream = findObject(fleet.streams, namespace, instance.spec.streamRef.name)
@@ -130,8 +134,9 @@ const ASKED: Record<MTAInstance['spec']['mode'], readonly AgentType[]> = {
   Drain: ['AddressesPresent', 'StorageAvailable', 'Delivering'],
   Hold: ['StorageAvailable'],
 }
-/** It neither accepts nor delivers, whatever its mode; the addresses of its node must be there when it has to. */
-const ASKED_OF_STANDBY: readonly AgentType[] = ['CredentialsLoaded', 'AddressesPresent', 'StorageAvailable']
+/** It neither accepts nor delivers, whatever its mode; addresses of its node must be there when it has to, managed ones come then. */
+const askedOfStandby = (instance: MTAInstance): readonly AgentType[] =>
+  isManaged(instance) ? ['CredentialsLoaded', 'StorageAvailable'] : ['CredentialsLoaded', 'AddressesPresent', 'StorageAvailable']
 const FOR_THE_ADMIN: ReadonlySet<AgentType> = new Set(['CredentialsLoaded', 'AddressesPresent'])
 
 /** A standby that lacks something is not there yet. */

@@ -1,5 +1,6 @@
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import { type Finding, good, stuck, unknown, waits } from './finding.ts'
+import { ADDRESS_HOLDER } from './objects/address-holder.ts'
 import { CONTAINER } from './objects/pod.ts'
 import { refuseNode } from './place-instance.ts'
 import {
@@ -55,8 +56,16 @@ function judgeRunning(pod: Pod): Finding {
     const { phase = 'Failed', reason = 'PodEnded', message = phase } = pod.status ?? {}
     return waits('PodRunning', reason, `the Pod has ended and is made again: ${message}`)
   }
-  const container = pod.status?.containerStatuses?.find(({ name }) => name === CONTAINER)
+  const container = tellingContainer(pod)
   return container === undefined ? NOT_REPORTED : judgeContainer(container)
+}
+
+/** The agent's; but that waits until the address holder runs, and has nothing to say before. */
+function tellingContainer({ status }: Pod): ContainerStatus | undefined {
+  const agent = status?.containerStatuses?.find(({ name }) => name === CONTAINER)
+  const holder = status?.initContainerStatuses?.find(({ name }) => name === ADDRESS_HOLDER)
+  const isHeldUp = agent?.state?.running === undefined && holder !== undefined && holder.state?.running === undefined
+  return isHeldUp ? holder : agent
 }
 
 function judgeContainer(container: ContainerStatus): Finding {
@@ -91,7 +100,8 @@ const PORT_TAKEN = /EADDRINUSE|address already in use|port \d+ is taken/i
 
 function judgeEnded(container: ContainerStatus, ended: NonNullable<ContainerState['terminated']>): Finding {
   const said = (ended.message ?? '').trim()
-  const text = `the agent ended with ${formatExit(ended)} (${ended.reason ?? 'no reason given'})${restarts(container)}${said === '' ? '' : `: ${said}`}`
+  const who = container.name === CONTAINER ? 'the agent' : `container '${container.name}'`
+  const text = `${who} ended with ${formatExit(ended)} (${ended.reason ?? 'no reason given'})${restarts(container)}${said === '' ? '' : `: ${said}`}`
   if (PORT_TAKEN.test(said)) return stuck('PodRunning', 'PortTaken', text)
   const reason = ended.reason === 'OOMKilled' ? 'OutOfMemory' : 'AgentCrashed'
   return (container.restartCount ?? 0) >= CRASHES_TO_STALL ? stuck('PodRunning', reason, text) : waits('PodRunning', reason, text)

@@ -37,13 +37,15 @@ export function placeInstance(
         byText(a.nodeName, b.nodeName),
     )
   if (best !== undefined) return { kind: 'node', nodeName: best.nodeName }
-  const because = judged.every(({ no }) => no === FULL) ? 'PoolExhausted' : 'NoNodeFits'
-  const message = judged
+  const because = judged.length > 0 && judged.every(({ no }) => no === FULL) ? 'PoolExhausted' : 'NoNodeFits'
+  const reasons = judged
     .toSorted((a, b) => byText(a.site.nodeName, b.site.nodeName))
     .map(({ site, no }) => `'${site.nodeName}' ${no === FULL ? `has ${site.capacity} and ${site.instances} in use` : no}`)
-    .join('; ')
-  return { kind: 'none', because, message: `${words.none}: ${message || words.empty}` }
+  const more = reasons.length > SHOWN ? `; and ${reasons.length - SHOWN} more` : ''
+  return { kind: 'none', because, message: `${words.none}: ${reasons.slice(0, SHOWN).join('; ') || words.empty}${more}` }
 }
+
+const SHOWN = 16
 
 /** The volume holds mail: its node is right even when it is cordoned or no longer selected; then the scheduler says so. */
 function placeAtVolume(sites: readonly Site[], nodes: ReadonlySet<string>, siblings: Siblings, words: Words): Place {
@@ -78,10 +80,16 @@ export function refuseNode(fleet: FleetSnapshot, nodeName: string, placement: Pl
   const node = findObject(fleet.nodes, undefined, nodeName)
   if (node === undefined) return 'does not exist'
   if (node.spec?.unschedulable === true) return 'is cordoned'
-  const missing = Object.entries(placement?.nodeSelector ?? {}).find(([key, value]) => node.metadata.labels?.[key] !== value)
-  if (missing !== undefined) return `lacks the label ${missing[0]}=${missing[1]}`
+  const missing = lacksLabel(node, placement?.nodeSelector)
+  if (missing !== undefined) return `lacks the label ${missing}`
   const taint = untolerated(node, placement?.tolerations ?? [])
   return taint === undefined ? undefined : `has the taint ${taint.key}:${taint.effect}`
+}
+
+/** The first one; undefined when the node has them all. */
+export function lacksLabel({ metadata }: Node, selector: Readonly<Record<string, string>> = {}): string | undefined {
+  const missing = Object.entries(selector).find(([key, value]) => metadata.labels?.[key] !== value)
+  return missing === undefined ? undefined : `${missing[0]}=${missing[1]}`
 }
 
 const untolerated = (node: Node, tolerations: readonly Toleration[]): Taint | undefined =>

@@ -1,12 +1,13 @@
 import { type ConditionInput, mergeConditions } from '#crds/conditions.ts'
 import type { IPPool, IPPoolStatus, PoolAddressStatus } from '#crds/ip-pool.ts'
+import type { MTAInstance } from '#crds/mta-instance.ts'
 import { rivalPools, servedStream } from './accept-pool.ts'
 import { usersOfAddresses } from './address-users.ts'
 import { type EventNote, refTo } from './change.ts'
 import { isSame } from './diff.ts'
 import { planEvents } from './events.ts'
 import { type Finding, stuck, summarise } from './finding.ts'
-import { findObject, type FleetSnapshot } from './snapshot.ts'
+import { byName, findObject, type FleetSnapshot } from './snapshot.ts'
 
 /** What a pool says of its addresses: who sends from each, and which of them cannot be used. It gives none out: the stream it serves does. */
 
@@ -25,15 +26,15 @@ export function planPool(
 ): PoolPlan | undefined {
   const pool = findObject(fleet.pools, key.namespace, key.name)
   if (pool === undefined) return undefined
-  const addresses = stateAddresses(fleet, pool)
+  const users = ownUsers(fleet, pool)
   const stream = servedStream(fleet, pool)?.metadata.name
   const { generation } = pool.metadata
   const status: IPPoolStatus = {
     conditions: mergeConditions(pool.status?.conditions, summarisePool(fleet, pool, stream), generation, now),
     ...(generation === undefined ? {} : { observedGeneration: generation }),
-    addresses,
-    total: addresses.length,
-    assigned: addresses.filter(({ instance }) => instance !== undefined).length,
+    addresses: pool.spec.addresses.map(({ address }) => stateAddress(fleet, pool, address, users.get(address) ?? [])),
+    total: pool.spec.addresses.length,
+    assigned: [...users.values()].filter((instances) => instances.length > 0).length,
     ...(stream === undefined ? {} : { stream }),
   }
   const events = planEvents(refTo(pool.apiVersion, pool.kind, pool), pool.status?.conditions, status.conditions)
@@ -41,16 +42,29 @@ export function planPool(
 }
 
 /** An address is its instance's until the agent has let it go as well, whatever the spec says by then. */
-function stateAddresses(fleet: FleetSnapshot, pool: IPPool): PoolAddressStatus[] {
-  const users = usersOfAddresses(fleet, pool)
-  return pool.spec.addresses.map(({ address }) => {
-    const prefix = `${pool.metadata.namespace ?? ''}/`
-    const [user] = [...(users.get(address) ?? [])].filter((name) => name.startsWith(prefix)).toSorted()
-    const instance = user === undefined ? {} : { instance: user.slice(prefix.length) }
-    if (rivalPools(fleet, pool, address).length > 0) return { address, state: 'Conflict', ...instance }
-    return { address, state: user === undefined ? 'Free' : 'Assigned', ...instance }
-  })
+function ownUsers(fleet: FleetSnapshot, pool: IPPool): ReadonlyMap<string, readonly MTAInstance[]> {
+  const { namespace = '' } = pool.metadata
+  const prefix = `${namespace}/`
+  const own = (names: ReadonlySet<string>): readonly MTAInstance[] =>
+    [...names]
+      .filter((name) => name.startsWith(prefix))
+      .toSorted()
+      .flatMap((name) => findObject(fleet.instances, namespace, name.slice(prefix.length)) ?? [])
+  return new Map([...usersOfAddresses(fleet, pool)].map(([address, names]) => [address, own(names)]))
 }
+
+function stateAddress(fleet: FleetSnapshot, pool: IPPool, address: string, users: readonly MTAInstance[]): PoolAddressStatus {
+  const [attached] = users.filter(({ status }) => status?.agent?.attachedAddresses?.includes(address)).toSorted(byEpoch)
+  const shown = pool.spec.attachment === 'Managed' ? attached : users[0]
+  const instance = shown === undefined ? {} : { instance: shown.metadata.name }
+  if (rivalPools(fleet, pool, address).length > 0) return { address, state: 'Conflict', ...instance }
+  if (users.length === 0) return { address, state: 'Free' }
+  return { address, state: attached === undefined ? 'Assigned' : 'Attached', ...instance }
+}
+
+/** What one said whose node is gone stands there for ever: the later epoch is the newer word. */
+const byEpoch = (a: MTAInstance, b: MTAInstance): number => epochOf(b) - epochOf(a) || byName(a, b)
+const epochOf = ({ status }: MTAInstance): number => status?.agent?.replication?.epoch ?? 0
 
 function summarisePool(fleet: FleetSnapshot, pool: IPPool, stream: string | undefined): readonly ConditionInput[] {
   const conflicts = pool.spec.addresses

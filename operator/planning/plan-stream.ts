@@ -5,7 +5,7 @@ import { judgePool, type PoolVerdict } from './accept-pool.ts'
 import { allocatePorts, type PortParty } from './allocate-ports.ts'
 import { mayRelease } from './address-users.ts'
 import { planAssignments } from './assign-addresses.ts'
-import type { Assignment } from './assignment.ts'
+import { type Assignment, attachmentOf } from './assignment.ts'
 import { type Change, type EventNote, type Manifest, refTo, setFinalizers } from './change.ts'
 import { isCovered, isSame } from './diff.ts'
 import { formatMessages, messagesIn } from './drained.ts'
@@ -245,7 +245,7 @@ function assignAll(
   return new Map(
     existing.map((instance) => {
       const { nodeName, addresses } = instance.spec
-      return [instance.metadata.name, { nodeName, addresses: keeps(instance) ? addresses : [] }]
+      return [instance.metadata.name, { nodeName, addresses: keeps(instance) ? addresses : [], attachment: attachmentOf(instance) }]
     }),
   )
 }

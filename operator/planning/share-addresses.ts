@@ -38,6 +38,12 @@ export function shareAddresses(
   return new Map([...shares].map(([name, own]) => [name, own.toSorted((a, b) => available.indexOf(a) - available.indexOf(b))]))
 }
 
+/** For how many senders. Most of the world's mail hosts have IPv4 only: one without such an address, where there are some, would be half a sender. */
+export function countSeats(addresses: readonly string[]): number {
+  const v4 = addresses.filter((address) => familyOf(address) === 4)
+  return v4.length > 0 ? v4.length : addresses.length
+}
+
 export const familyOf = (address: string): 4 | 6 => (address.includes(':') ? 6 : 4)
 
 function shareFamily(available: readonly string[], parties: readonly Party[], users: Users): ReadonlyMap<string, readonly string[]> {

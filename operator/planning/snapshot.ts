@@ -92,6 +92,7 @@ export type Pod = {
     readonly reason?: string
     readonly message?: string
     readonly conditions?: readonly PodCondition[]
+    readonly initContainerStatuses?: readonly ContainerStatus[]
     readonly containerStatuses?: readonly ContainerStatus[]
   }
 }

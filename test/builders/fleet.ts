@@ -73,6 +73,18 @@ export const pool = (
   return { ...parsed, metadata }
 }
 
+/** Its addresses go to where the primary of their shard is. */
+export const managedPool = (
+  name: string,
+  addresses: readonly string[],
+  options: Meta & { readonly nodeSelector?: Readonly<Record<string, string>> } = {},
+): IPPool => {
+  const entries = addresses.map((address) => ({ address, hostName: `mta-${address.replaceAll(/[.:]/g, '-')}.senders.example` }))
+  const parsed = parseIPPool(manifests.pool(name, { addresses: entries, attachment: 'Managed', ...options }))
+  const { finalizers: _none, ...metadata } = metadataOf(name, options)
+  return { ...parsed, metadata }
+}
+
 export const node = (
   name: string,
   options: {
@@ -302,12 +314,17 @@ export const agentsFollow = (before: FleetSnapshot, messages: (instance: MTAInst
         agent: {
           observedGeneration: generation,
           addresses: instance.spec.addresses.map(({ address }) => address),
+          ...attachedBy(instance, instance.spec.replication === undefined),
           queue: { messages: count, recipients: count, deferred: 0 },
         },
       },
     }
   }),
 })
+
+/** What an agent with managed addresses says of them: it has all or none on its node. */
+export const attachedBy = ({ spec }: MTAInstance, acts: boolean) =>
+  spec.addressAttachment === 'Managed' ? { attachedAddresses: acts ? spec.addresses.map(({ address }) => address) : [] } : {}
 
 /** Every Pod runs where it shall and every claim has a volume there. */
 export const podsRun = (before: FleetSnapshot): FleetSnapshot => {

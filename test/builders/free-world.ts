@@ -22,7 +22,10 @@ export const ALL = NODES.flatMap((nodeName) => (ADDRESSES[nodeName] ?? []).map((
 export type World = {
   readonly fleet: FleetSnapshot
   /** What the agents really send from, or may as soon as they are primary, and by which generation; instance uid → that. */
-  readonly uses: ReadonlyMap<string, { readonly generation: number; readonly addresses: readonly string[]; readonly mode: string }>
+  readonly uses: ReadonlyMap<
+    string,
+    { readonly generation: number; readonly addresses: readonly string[]; readonly mode: string; readonly sender: string }
+  >
 }
 
 /** Its name tells it in a counterexample. */
@@ -67,11 +70,23 @@ const withAddresses = (one: IPPool, owners: readonly Owner[]): IPPool => ({
   spec: {
     ...one.spec,
     addresses: ALL.filter((_, index) => owners[index] === one.metadata.name || owners[index] === 'both').map((entry) => ({
-      ...entry,
+      address: entry.address,
       hostName: 'mta.senders.example',
+      ...(one.spec.attachment === 'Existing' ? { nodeName: entry.nodeName } : {}),
     })),
   },
 })
+
+/** The pool is deleted, and another one of that name made with the same addresses. */
+export const setAttachment = (name: string, attachment: IPPool['spec']['attachment']): Step =>
+  edit(`${name} is ${attachment}`, (snapshot) => ({
+    ...snapshot,
+    pools: snapshot.pools.map((one) => {
+      if (one.metadata.name !== name) return one
+      const owners = ALL.map(({ address }) => (one.spec.addresses.some((entry) => entry.address === address) ? (name as Owner) : 'none'))
+      return withAddresses({ ...one, spec: { ...one.spec, attachment } }, owners)
+    }),
+  }))
 
 export const cordon = (name: string, cordoned: boolean): Step =>
   edit(`${name} is ${cordoned ? 'cordoned' : 'open'}`, (snapshot) => ({
@@ -86,9 +101,14 @@ export const take = (which: number): Step =>
     // Without a Pod there is no agent.
     if (instance === undefined || !world.fleet.pods.some(({ metadata }) => metadata.name === instance.metadata.name)) return world
     const { generation = 1, uid = '' } = instance.metadata
-    const uses = { generation, addresses: instance.spec.addresses.map(({ address }) => address), mode: instance.spec.mode }
+    const { addresses, mode } = instance.spec
+    const uses = { generation, addresses: addresses.map(({ address }) => address), mode, sender: senderOf(instance) }
     return { ...world, uses: new Map([...world.uses, [uid, uses]]) }
   })
+
+/** An address is one instance's or, where it goes with the role, one shard's. */
+const senderOf = ({ metadata, spec }: MTAInstance): string =>
+  spec.addressAttachment === 'Managed' ? `shard ${spec.shard} of ${spec.streamRef.name}` : metadata.name
 
 export const report = (which: number): Step =>
   step(`agent ${which} reports`, (world) => ({
@@ -145,14 +165,27 @@ export const shardSteps = fc.oneof(
   },
 )
 
+/** With addresses that go with the role, and pools that are made anew to change that. */
+export const managedSteps = fc.oneof(
+  { weight: 12, arbitrary: shardSteps },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(streamNames, fc.constantFrom('Managed' as const, 'Managed' as const, 'Existing' as const))
+      .map(([name, attachment]) => setAttachment(name, attachment)),
+  },
+)
+
 /** Who may send from each address: by the spec that stands, and by what is really used. */
 export function sendersOf({ fleet: snapshot, uses }: World): ReadonlyMap<string, ReadonlySet<string>> {
   const senders = new Map<string, Set<string>>()
-  for (const { metadata, spec } of snapshot.instances) {
-    const real = uses.get(metadata.uid ?? '')?.addresses ?? []
-    for (const address of [...spec.addresses.map((one) => one.address), ...real]) {
-      senders.set(address, (senders.get(address) ?? new Set()).add(metadata.name))
-    }
+  const note = (address: string, sender: string): void => {
+    senders.set(address, (senders.get(address) ?? new Set()).add(sender))
+  }
+  for (const instance of snapshot.instances) {
+    for (const { address } of instance.spec.addresses) note(address, senderOf(instance))
+    const real = uses.get(instance.metadata.uid ?? '')
+    for (const address of real?.addresses ?? []) note(address, real?.sender ?? '')
   }
   return senders
 }

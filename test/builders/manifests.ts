@@ -10,6 +10,14 @@ export type Manifest = {
   readonly [field: string]: unknown
 }
 
+type PoolEntry = {
+  readonly address: string
+  readonly hostName: string
+  readonly nodeName?: string
+  readonly interface?: string
+  readonly prefixLength?: number
+}
+
 /** Source address K (1 to 4) of local node N: the addresses that test/cluster puts on each node, with the names that test/internet's DNS gives them. */
 export const nodeAddress = (node: number, k: number) => ({
   address: `192.0.2.${node}${k}`,
@@ -25,12 +33,22 @@ export const namespace = (name: string, labels: Readonly<Record<string, string>>
 
 export const pool = (
   name: string,
-  options: { readonly addresses: readonly ReturnType<typeof nodeAddress>[]; readonly allowedClasses?: readonly MailClass[] },
+  options: {
+    readonly addresses: readonly PoolEntry[]
+    readonly allowedClasses?: readonly MailClass[]
+    readonly attachment?: 'Existing' | 'Managed'
+    readonly nodeSelector?: Readonly<Record<string, string>>
+  },
 ): Manifest => ({
   apiVersion: API_VERSION,
   kind: 'IPPool',
   metadata: { name },
-  spec: { addresses: options.addresses, allowedClasses: options.allowedClasses ?? ['Transactional'] },
+  spec: {
+    addresses: options.addresses,
+    allowedClasses: options.allowedClasses ?? ['Transactional'],
+    ...(options.attachment ? { attachment: options.attachment } : {}),
+    ...(options.nodeSelector ? { nodeSelector: options.nodeSelector } : {}),
+  },
 })
 
 export type StreamOptions = {

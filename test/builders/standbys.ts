@@ -3,7 +3,7 @@ import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { Failover, SendingStream } from '#crds/sending-stream.ts'
 import { type FleetSnapshot, isDeleting, type Lease, type Pod, podOf } from '#operator/planning/snapshot.ts'
 import { isAlive } from '#operator/planning/standbys/shard.ts'
-import { agentsFollow, named, podsRun } from './fleet.ts'
+import { agentsFollow, attachedBy, named, podsRun } from './fleet.ts'
 
 /** Streams with standbys, and agents that keep the record of their shard as real ones would. */
 
@@ -78,6 +78,7 @@ function said(fleet: FleetSnapshot, instance: MTAInstance, before: MTAInstance |
       ...instance.status,
       agent: {
         ...instance.status.agent,
+        ...attachedBy(instance, record?.holder.instance === name),
         replication: {
           copyId: copyOf(name).copy,
           incarnation: `${name}-1`,

@@ -20,6 +20,7 @@ export function buildInstanceSpec({ metadata, spec }: SendingStream, allotment: 
   const { name, shard, mode, assignment, ports, replication } = allotment
   const { port: _port, implicitTlsPort: _implicitTlsPort, ...submission } = spec.submission
   const { tlsSecretRef, authSecretRef } = submission
+  const isManaged = assignment.attachment === 'Managed'
   return {
     streamRef: { name: metadata.name },
     class: spec.class,
@@ -27,6 +28,7 @@ export function buildInstanceSpec({ metadata, spec }: SendingStream, allotment: 
     mode,
     ...(assignment.nodeName === undefined ? {} : { nodeName: assignment.nodeName }),
     addresses: [...assignment.addresses],
+    ...(isManaged ? { addressAttachment: 'Managed' as const } : {}),
     ports,
     submission,
     queue: { ...spec.queue, volumeClaimName: claimName(name) },
@@ -35,6 +37,7 @@ export function buildInstanceSpec({ metadata, spec }: SendingStream, allotment: 
       ...(tlsSecretRef === undefined ? {} : { tls: DIRECTORIES.tls }),
       ...(authSecretRef === undefined ? {} : { auth: DIRECTORIES.auth }),
       ...(replication === undefined ? {} : { replication: DIRECTORIES.replication }),
+      ...(isManaged ? { addressHolder: DIRECTORIES.addressHolder } : {}),
     },
     delivery: spec.delivery,
     ...(spec.routes === undefined ? {} : { routes: spec.routes }),
