@@ -4,13 +4,21 @@ const IDLE_SECONDS = Number(process.env['MTAFLEET_IDLE_SECONDS'] ?? 60)
 
 export const scenario: Scenario = {
   name: 'idle',
-  promise: 'at rest operator and agents write nothing and list nothing; only the leader lease is renewed',
+  promise: 'at rest operator and agents, those of a pair too, write nothing and list nothing; only the leader lease is renewed',
   needs: 'local',
   async run(stage) {
     await stage.deploy('resting', { nodes: [1, 2, 3], primaries: 3 })
-    const report = await (await stage.load('resting', { count: 60, connections: 3, domains: ['plain.example'] })).finished()
-    await stage.allArrived('resting', report)
-    await stage.waitFor('the last status of the load to be written', 60_000, async () => (await stage.queuedMessages('resting')) === 0)
+    await stage.deploy('paired', { nodes: [1, 2], addressesOf: [3], standbysPerPrimary: 1 })
+    for (const name of ['resting', 'paired']) {
+      const report = await (await stage.load(name, { count: 60, connections: 3, domains: ['plain.example'] })).finished()
+      await stage.allArrived(name, report, { alone: true })
+      await stage.waitFor('the last status of the load to be written', 60_000, async () => (await stage.queuedMessages(name)) === 0)
+    }
+    await stage.waitFor(
+      'the pair to be in sync',
+      60_000,
+      async () => (await stage.condition('sendingstream', 'paired', 'InSync'))?.status === 'True',
+    )
     // Numbers are reported at most every 10 s: what the load left to say is said within that.
     await stage.pass(15)
     const from = Date.now()

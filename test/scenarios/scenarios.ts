@@ -17,6 +17,7 @@ import { scenario as secretRotated } from './secret-rotated.ts'
 import { scenario as specChangeUnderLoad } from './spec-change-under-load.ts'
 import { scenario as standbyTakesOver } from './standby-takes-over.ts'
 import { scenario as streamDeleted } from './stream-deleted.ts'
+import { scenario as twoStandbys } from './two-standbys.ts'
 
 /** All scenarios, the gentle ones first: what breaks early is the cheapest to look at. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -37,6 +38,7 @@ export const SCENARIOS: readonly Scenario[] = [
   nodePowerCut,
   standbyTakesOver,
   pairPower,
+  twoStandbys,
   apiServerDown,
 ]
 
