@@ -141,7 +141,12 @@ class RunningAgent {
     const credentials = resources.use(
       await openCredentials({ directories: spec.directories, onChange: (what) => this.#noteCredentials(what) }),
     )
-    const metrics = openMetrics({ totals: () => store.totals(), inFlight: () => this.#parts?.scheduler.inFlight() ?? 0, clock: Date.now })
+    const metrics = openMetrics({
+      totals: () => store.totals(),
+      handled: () => (this.#leads() ? store.handled() : undefined),
+      inFlight: () => this.#parts?.scheduler.inFlight() ?? 0,
+      clock: Date.now,
+    })
     const damagedMail = new DamagedMail({ log, counter: metrics.damaged, onDamage: () => this.#wake.poke() })
     const roomWatch = new RoomWatch(spec.replication ? this.#intakeOf(store) : store, Date.now)
     const submission = resources.use(
@@ -356,6 +361,12 @@ class RunningAgent {
       },
       ...(this.#shard && { replication: this.#shard.status() }),
     }
+  }
+
+  /** Whether this instance takes mail in and delivers it: of a shard, the primary alone. */
+  #leads(): boolean {
+    if (this.#settings.instance.spec.replication === undefined) return true
+    return this.#shard !== undefined && this.#shard.activity().gate !== 'Standby'
   }
 
   #opened(): Parts {

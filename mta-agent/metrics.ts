@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { DeliveryMetrics } from './delivery/ports.ts'
+import type { Handled } from './queue/handled.ts'
 import type { QueueTotals } from './queue/queue-store.ts'
 import type { SubmissionMetrics } from './submission/listener.ts'
 
@@ -12,7 +13,13 @@ export type AgentMetrics = {
   readonly damaged: Counter
 }
 
-export type QueueFacts = { readonly totals: () => QueueTotals; readonly inFlight: () => number; readonly clock: () => number }
+export type QueueFacts = {
+  readonly totals: () => QueueTotals
+  /** undefined where another instance leads the queue and tells. */
+  readonly handled: () => Handled | undefined
+  readonly inFlight: () => number
+  readonly clock: () => number
+}
 
 const SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30]
 const LONG_SECONDS = [0.1, 0.5, 1, 5, 30, 300, 1800, 7200, 28_800, 86_400, 432_000]
@@ -21,6 +28,7 @@ export function openMetrics(queue: QueueFacts): AgentMetrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, prefix: 'mtafleet_agent_' })
   registerQueue(registry, queue)
+  registerHandled(registry, queue)
   const damaged = new Counter({
     name: 'mtafleet_agent_queue_damaged_messages_total',
     help: 'Messages found that the disk did not keep as they were accepted.',
@@ -42,6 +50,23 @@ function registerQueue(registry: Registry, { totals, inFlight, clock }: QueueFac
   gauge('oldest_seconds', 'Age of the oldest message in the queue; 0 when there is none.', () => {
     const { oldestAcceptedAt } = totals()
     return oldestAcceptedAt === undefined ? 0 : Math.max(0, (clock() - oldestAcceptedAt) / 1000)
+  })
+}
+
+/**
+ * Counts that go on over restarts and failovers, for they move with the queue. The primary alone tells them: a series that begins with its
+ * number is no rise, one that jumps to it from 0 would be.
+ */
+function registerHandled(registry: Registry, { handled }: QueueFacts): void {
+  const made: Counter<'what'> = new Counter({
+    name: 'mtafleet_agent_queue_handled_total',
+    help: 'What has happened to the mail of this queue, wherever it was led: messages accepted, recipients delivered and bounced, attempts deferred.',
+    labelNames: ['what'],
+    registers: [registry],
+    collect: () => {
+      made.reset()
+      for (const [what, count] of Object.entries(handled() ?? {})) made.inc({ what }, count)
+    },
   })
 }
 

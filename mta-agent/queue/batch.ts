@@ -1,5 +1,6 @@
 import type { Origin } from '../domain/epoch-table.ts'
 import { parseQueueId, type QueueId } from '../domain/queue-id.ts'
+import { addHandled, handledBy, takeHandled } from './handled.ts'
 import { sequenceKey } from './keys.ts'
 import { decodeLogEntry, encodeLogEntry, type LogEntry } from './log-entry.ts'
 import { type EntryPlan, planEntry, type StateView } from './plan-entry.ts'
@@ -50,7 +51,9 @@ export class Batch implements StateView {
   add(entry: LogEntry, content: Buffer | undefined, record = encodeLogEntry(entry)): void {
     const plan = planEntry(entry, content, this)
     const origin = entry.kind === 'takenBack' ? parseQueueId(entry.queueId) : undefined
-    const position = advance(this.#position, entry, plus(this.#position.totals, plan.totals), origin)
+    const { totals, handled } = this.#position
+    const sums = { totals: plus(totals, plan.totals), handled: addHandled(handled, handledBy(entry)) }
+    const position = advance(this.#position, entry, sums, origin)
     const key = sequenceKey(entry.sequence)
     const undo = this.#options.keepsUndo === true ? this.#planUndo(plan) : undefined
     this.#position = position
@@ -111,7 +114,7 @@ export class Batch implements StateView {
       if (entry.kind === 'takenBack') origins.push(parseQueueId(entry.queueId))
       this.write({ table: 'log', key })
       this.write({ table: 'undo', key })
-      this.#position = { ...this.#position, totals: undo.totals }
+      this.#position = { ...this.#position, totals: undo.totals, handled: takeHandled(this.#position.handled, handledBy(entry)) }
     }
     this.#position = cutPosition(this.#position, parting, origins)
   }

@@ -36,7 +36,13 @@ class SnapshotSource implements CopySource {
     const record = view.get('meta', POSITION_KEY)
     if (!record) throw new CorruptRecord('meta position', 'there', 'missing')
     const position = decodePosition(record)
-    this.state = { table: tableOf(position), sequence: currentOf(position).sequence, totals: position.totals, notes: readNotes(view) }
+    this.state = {
+      table: tableOf(position),
+      sequence: currentOf(position).sequence,
+      totals: position.totals,
+      handled: position.handled,
+      notes: readNotes(view),
+    }
     this.#view = view
   }
 

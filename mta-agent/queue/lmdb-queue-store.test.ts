@@ -115,6 +115,7 @@ test('settling defers some recipients, finishes others, and the last one takes t
   expect(brief(again!)).toEqual({ queueId, destination: 'one.example', indexes: [1], attempts: 1, dueAt: NOON + 60_000 })
   await queue.settle({ ...again!, at: NOON + 60_000, outcomes: [{ index: 1, outcome: bounced }] })
   expect(queue.totals()).toEqual({ messages: 0, recipients: 0, deferred: 0, contentBytes: 0 })
+  expect(queue.handled()).toEqual({ accepted: 1, delivered: 2, bounced: 1, deferred: 1 })
   expect(queue.readMessage(queueId)).toBeUndefined()
   expect(queue.readContent(queueId)).toBeUndefined()
 })

@@ -4,6 +4,7 @@ import type { Batch, ScheduleMove } from './batch.ts'
 import { firstAcceptedAt } from './expired-messages.ts'
 import { queueIdKey } from './keys.ts'
 import { letGo, listAside, readOffered } from './aside.ts'
+import type { Handled } from './handled.ts'
 import { readNotes, requireNote, type Notes } from './notes.ts'
 import { planTakingBack } from './take-back.ts'
 import { openCopySource } from './copy-source.ts'
@@ -309,6 +310,10 @@ class TableQueueStore implements LogQueueStore {
 
   notes(): Notes {
     return readNotes(this.#tables)
+  }
+
+  handled(): Handled {
+    return this.#writer.position().handled
   }
 
   #requireComplete(): void {

@@ -2,10 +2,10 @@ import type { Domain } from '../domain/envelope.ts'
 import type { EpochTable, Origin } from '../domain/epoch-table.ts'
 import type { QueueId } from '../domain/queue-id.ts'
 import type { DiskSpace } from './disk-room.ts'
+import type { Handled } from './handled.ts'
 import type { LogKeeping } from './log-trimming.ts'
 import type { Millis, QueueStore } from './queue-store.ts'
-import type { TotalsChange } from './queue-totals.ts'
-import type { Shard, StoreIdentity } from './store-meta.ts'
+import type { Shard, StoreIdentity, Sums } from './store-meta.ts'
 import type { ScrubOptions, ScrubResult } from './verify-store.ts'
 
 /** The queue with its log: what main opens, and what replication will read and write. Everybody else sees the port `QueueStore`. */
@@ -41,10 +41,9 @@ export class NotLeading extends Error {
 export type StoredEntry = { readonly sequence: number; readonly record: Buffer; readonly content?: Buffer }
 
 /** Where a queue is in its log, and what it sums up to there. */
-export type CopyState = {
+export type CopyState = Sums & {
   readonly table: EpochTable
   readonly sequence: number
-  readonly totals: TotalsChange
   readonly notes: ReadonlyMap<string, string>
 }
 
@@ -141,6 +140,8 @@ export type LogQueueStore = QueueStore & {
   /** Notes something that must move with the queue, or takes it off. As the leader; resolves when durable. */
   note(key: string, value: string | undefined): Promise<void>
   notes(): ReadonlyMap<string, string>
+  /** What has happened to its mail since the log began. */
+  handled(): Handled
   /** Wall clock of the last quick claim after a restart (R5); 0: none. */
   quickClaimAt(): Millis
   noteQuickClaim(wall: Millis): Promise<void>

@@ -76,6 +76,7 @@ function look(queue: LogQueueStore) {
     deliveries,
     messages: ids.map((id) => ({ message: queue.readMessage(id), content: queue.readContent(id)?.toString('hex') })),
     totals: queue.totals(),
+    handled: queue.handled(),
     nextDueAt: queue.nextDueAt(),
     epochs: queue.epochTable(),
   }

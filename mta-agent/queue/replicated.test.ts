@@ -30,6 +30,7 @@ const look = (queue: LogQueueStore) => {
     last: queue.lastSequence(),
     table: queue.epochTable(),
     totals: queue.totals(),
+    handled: queue.handled(),
     due: due.map(({ queueId, destination, attempts, recipients }) => ({ queueId, destination, attempts, to: recipients.length })),
     contents: due.map(({ queueId }) => queue.readContent(queueId)?.toString()),
   }

@@ -1,5 +1,6 @@
 import { advanceTable, cutTable, type EpochTable, type Origin } from '../domain/epoch-table.ts'
 import { CorruptRecord, sealJson, unsealJson } from './record.ts'
+import { type Handled, NOTHING_HANDLED } from './handled.ts'
 import type { TotalsChange } from './queue-totals.ts'
 
 /** What a volume says of itself (hot standby, section 2). */
@@ -20,14 +21,16 @@ export type StoreIdentity = Shard & {
   readonly complete?: boolean
 }
 
+/** What the queue comes to at a place of its log. */
+export type Sums = { readonly totals: TotalsChange; readonly handled: Handled }
+
 /** Written with every change. */
-export type StorePosition = {
+export type StorePosition = Sums & {
   /**
    * Each epoch with the last sequence that it has here, 0 for none, and how far its messages were taken back (R8), where any were; lowest first.
    * The last one with entries is the current. Never empty.
    */
   readonly epochs: readonly (readonly [epoch: number, lastSequence: number, takenBack?: number])[]
-  readonly totals: TotalsChange
 }
 
 const keyNamed = (name: string): Buffer => Buffer.from(name)
@@ -37,7 +40,11 @@ export const POSITION_KEY = keyNamed('position')
 export const encodeIdentity = (identity: StoreIdentity): Buffer => sealJson('identity', identity)
 export const decodeIdentity = (record: Buffer): StoreIdentity => unsealJson('identity', record, 'meta identity') as StoreIdentity
 export const encodePosition = (position: StorePosition): Buffer => sealJson('position', position)
-export const decodePosition = (record: Buffer): StorePosition => unsealJson('position', record, 'meta position') as StorePosition
+/** A store of before counted nothing. */
+export const decodePosition = (record: Buffer): StorePosition => ({
+  handled: NOTHING_HANDLED,
+  ...(unsealJson('position', record, 'meta position') as Omit<StorePosition, 'handled'>),
+})
 
 export function currentOf(position: StorePosition): { readonly epoch: number; readonly sequence: number } {
   const last = position.epochs.findLast(([, sequence]) => sequence > 0) ?? position.epochs.at(-1)
@@ -52,27 +59,27 @@ export const tableOf = (position: StorePosition): EpochTable =>
     .filter(({ last, takenBack }) => last > 0 || takenBack > 0)
 
 /** The position at the end of a log with this table. */
-export function positionOf({ table, totals }: { readonly table: EpochTable; readonly totals: TotalsChange }): StorePosition {
+export function positionOf({ table, totals, handled }: { readonly table: EpochTable } & Sums): StorePosition {
   const epochs = table.map(({ epoch, last, takenBack }) => (takenBack > 0 ? ([epoch, last, takenBack] as const) : ([epoch, last] as const)))
-  return { epochs: epochs.length > 0 ? epochs : [[1, 0]], totals }
+  return { epochs: epochs.length > 0 ? epochs : [[1, 0]], totals, handled }
 }
 
-/** The position when everything after `parting` is taken back, with it hand-over entries of these origins. The totals are the caller's affair. */
+/** The position when everything after `parting` is taken back, with it hand-over entries of these origins. The sums are the caller's affair. */
 export function cutPosition(position: StorePosition, parting: number, origins: readonly Origin[]): StorePosition {
-  return positionOf({ table: cutTable(tableOf(position), parting, origins), totals: position.totals })
+  return positionOf({ ...position, table: cutTable(tableOf(position), parting, origins) })
 }
 
 /** The position after an entry. Throws RangeError unless the entry is the very next one. `origin`: of a message that it takes back. */
-export function advance(position: StorePosition, entry: Origin, totals: TotalsChange, origin?: Origin): StorePosition {
+export function advance(position: StorePosition, entry: Origin, sums: Sums, origin?: Origin): StorePosition {
   const { epoch, sequence } = currentOf(position)
   if (entry.sequence !== sequence + 1) throw new RangeError(`the next entry must be of sequence ${sequence + 1}, was of ${entry.sequence}`)
   if (entry.epoch < epoch) throw new RangeError(`the next entry must be of epoch ${epoch} or higher, was of ${entry.epoch}`)
   const last = position.epochs.at(-1)
   // What nearly every entry is: the next of its epoch.
   if (!origin && last?.[0] === entry.epoch && last[2] === undefined) {
-    return { epochs: [...position.epochs.slice(0, -1), [entry.epoch, entry.sequence]], totals }
+    return { epochs: [...position.epochs.slice(0, -1), [entry.epoch, entry.sequence]], ...sums }
   }
-  return positionOf({ table: advanceTable(tableOf(position), entry, origin ?? entry), totals })
+  return positionOf({ table: advanceTable(tableOf(position), entry, origin ?? entry), ...sums })
 }
 
 /** The volume belongs to another queue. Nothing on it was changed. */

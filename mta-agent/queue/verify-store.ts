@@ -7,6 +7,7 @@ import type { QueueId } from '../domain/queue-id.ts'
 import { readDeliveryKey, readQueueIdKey, readSequenceKey, SENTINEL, sequenceKey } from './keys.ts'
 import { readEntryHead } from './log-entry.ts'
 import { decodeMessage } from './message-record.ts'
+import { NOTHING_HANDLED } from './handled.ts'
 import { NO_CHANGE } from './queue-totals.ts'
 import { CorruptRecord, seal } from './record.ts'
 import {
@@ -74,7 +75,7 @@ async function format(tables: Tables, { shard, volume }: Expected): Promise<Open
       throw new CorruptRecord('meta identity', 'there, as there are records', `missing with ${tables.count(table)} in ${table}`)
   }
   const identity = { ...shard, volume, copyId: newCopyId(), seen: FIRST_EPOCH }
-  const position: StorePosition = { epochs: [[FIRST_EPOCH, 0]], totals: NO_CHANGE }
+  const position: StorePosition = { epochs: [[FIRST_EPOCH, 0]], totals: NO_CHANGE, handled: NOTHING_HANDLED }
   await tables.commit([
     ...TABLES.map((table) => ({ table, key: SENTINEL, value: seal('sentinel') })),
     { table: 'meta', key: IDENTITY_KEY, value: encodeIdentity(identity) },

@@ -75,7 +75,7 @@ function look(queue: LogQueueStore) {
   while (entries.length < queue.lastSequence()) entries.push(...queue.readLog(entries.length + 1, 100))
   const log = entries.map(({ record }) => record.toString('base64')).join()
   const contents = entries.map(({ sequence }) => queue.readContent(formatQueueId({ epoch: EPOCH, sequence }))?.length)
-  return { table: queue.epochTable(), totals: queue.totals(), log, contents }
+  return { table: queue.epochTable(), totals: queue.totals(), handled: queue.handled(), log, contents }
 }
 
 const HELLO = { kind: 'hello', versions: { least: 1, most: 1 }, token: 'token', table: [], complete: true, cutsTo: 0, aside: 0 } as const

@@ -92,6 +92,7 @@ async function look(queue: LogQueueStore, epoch: number) {
   return {
     table: queue.epochTable(),
     totals: queue.totals(),
+    handled: queue.handled(),
     deliveries,
     contents: deliveries.map(({ queueId }) => queue.readContent(queueId)?.length),
   }

@@ -57,6 +57,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
         kind: fc.constant('fullCopy' as const),
         sequence: whole,
         totals: fc.record({ messages: whole, recipients: whole, deferred: whole, contentBytes: whole }),
+        handled: fc.record({ accepted: whole, delivered: whole, bounced: whole, deferred: whole }),
         notes: fc.array(fc.tuple(fc.string(), fc.string()), { maxLength: 3 }),
       }),
     ),

@@ -43,7 +43,7 @@ export type Start = {
     /** The sequence of the first entry that follows. */
     | { readonly kind: 'entries'; readonly from: number }
     /** The queue as it is at this place of its log, whose table is the one above; the entries behind it follow. */
-    | { readonly kind: 'fullCopy'; readonly sequence: number; readonly totals: CopyState['totals']; readonly notes: readonly Note[] }
+    | ({ readonly kind: 'fullCopy'; readonly notes: readonly Note[] } & Pick<CopyState, 'sequence' | 'totals' | 'handled'>)
 }
 
 /** What moves with the queue beside the messages. */
@@ -116,6 +116,7 @@ const start = z.object({
       kind: z.literal('fullCopy'),
       sequence: whole,
       totals: z.object({ messages: whole, recipients: whole, deferred: whole, contentBytes: whole }),
+      handled: z.object({ accepted: whole, delivered: whole, bounced: whole, deferred: whole }),
       notes: z.array(z.tuple([z.string(), z.string()])),
     }),
   ]),

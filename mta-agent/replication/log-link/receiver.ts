@@ -93,9 +93,12 @@ class Receiver {
     onJoined({ complete: true })
   }
 
-  async #copy({ table, forcedEpoch }: Start, { sequence, totals, notes }: Extract<Start['with'], { kind: 'fullCopy' }>): Promise<void> {
+  async #copy(
+    { table, forcedEpoch }: Start,
+    { sequence, totals, handled, notes }: Extract<Start['with'], { kind: 'fullCopy' }>,
+  ): Promise<void> {
     const { link, store, epoch, onJoined, onCompleted } = this.#options
-    const target = await store.beginCopy({ epoch, forcedEpoch, state: { table, sequence, totals, notes: new Map(notes) } })
+    const target = await store.beginCopy({ epoch, forcedEpoch, state: { table, sequence, totals, handled, notes: new Map(notes) } })
     onJoined({ complete: false })
     await receiveCopy(link, epoch, target)
     onCompleted()

@@ -88,11 +88,17 @@ export class LogSender {
   async #beginByCopy({ version, because }: FullCopyPlan): Promise<void> {
     const { link, store, epoch, forcedEpoch, committed, onCopying } = this.#options
     using source = store.openCopySource()
-    const { table, sequence, totals, notes } = source.state
+    const { table, sequence, totals, handled, notes } = source.state
     // From here on nothing behind the copy is trimmed.
     this.#goOnFrom(sequence + 1)
     onCopying?.(because)
-    link.send(epoch, { kind: 'start', version, table, forcedEpoch, with: { kind: 'fullCopy', sequence, totals, notes: [...notes] } })
+    link.send(epoch, {
+      kind: 'start',
+      version,
+      table,
+      forcedEpoch,
+      with: { kind: 'fullCopy', sequence, totals, handled, notes: [...notes] },
+    })
     await sendCopy(link, epoch, source)
     // It could not take back what it was given.
     while (committed() < sequence && !link.hasEnded()) await this.#wakening.wait(COMMITTED_EVERY)
