@@ -62,6 +62,8 @@ export type SchedulerOptions = {
   readonly random: () => number
   /** Always, when absent. */
   readonly permission?: Permission
+  /** Of source addresses that come and go: whether this one is on the node now. Always, when absent. Call `reconfigure` after it answers differently. */
+  readonly isAttached?: (address: string) => boolean
   /** Aborting it is stop(0). */
   readonly signal: AbortSignal
   /** Called when unavailableAddresses() or usedAddresses() answers differently. Must not throw. */

@@ -79,7 +79,7 @@ class RunningScheduler implements Scheduler {
       log: options.log,
     })
     this.#routeGates = new Gates(coolDown)
-    this.#sources = new SourceAddresses(options.settings().addresses, () => options.onAddresses?.())
+    this.#sources = new SourceAddresses(options.settings().addresses, () => options.onAddresses?.(), options.isAttached)
     this.#pool = new ConnectionPool({
       timeouts: this.#tuning.timeouts,
       idleMillis: this.#tuning.idleMillis,
@@ -87,7 +87,8 @@ class RunningScheduler implements Scheduler {
       metrics: this.#metrics,
       maxUses: () => options.settings().delivery.maxMessagesPerConnection,
       maxPerDestination: () => options.settings().delivery.maxConnectionsPerDestination,
-      mayUse: (address) => options.settings().addresses.some((source) => source.address === address),
+      mayUse: (address) =>
+        options.settings().addresses.some((source) => source.address === address) && (options.isAttached?.(address) ?? true),
       onUnused: () => options.onAddresses?.(),
       maxOpen: 2 * this.#tuning.maxTransactions,
       cutOff: this.#cutOff.signal,

@@ -51,6 +51,18 @@ test('deliveries spread evenly over the addresses, also those of one destination
   expect(Math.min(...counts.values())).toBeGreaterThan(430)
 })
 
+test('one that is not attached is left out, and its deliveries have it again when it is', () => {
+  const attached = new Set<string>()
+  const sources = new SourceAddresses(
+    ALL,
+    () => undefined,
+    (address) => attached.has(address),
+  )
+  expect([sources.some(ALL, NOW), sources.order(delivery(1), ALL, NOW)]).toEqual([false, []])
+  attached.add(source(7).address)
+  expect([sources.some(ALL, NOW), sources.order(delivery(1), ALL, NOW)]).toEqual([true, [source(7)]])
+})
+
 test('what an attempt hears late of an address that was taken away is not kept', () => {
   let changes = 0
   const sources = new SourceAddresses([source(5)], () => void (changes += 1))

@@ -17,10 +17,13 @@ export class SourceAddresses {
   readonly #away = new Map<string, Away>()
   #assigned: ReadonlySet<string>
   readonly #onChange: () => void
+  readonly #isAttached: (address: string) => boolean
 
-  constructor(assigned: readonly SourceAddress[], onChange: () => void) {
+  /** `isAttached`: of addresses that come and go; one that is not attached is not tried. */
+  constructor(assigned: readonly SourceAddress[], onChange: () => void, isAttached: (address: string) => boolean = () => true) {
     this.#assigned = addressesOf(assigned)
     this.#onChange = onChange
+    this.#isAttached = isAttached
   }
 
   /**
@@ -70,7 +73,7 @@ export class SourceAddresses {
   }
 
   #isHere(address: string, now: Millis): boolean {
-    return (this.#away.get(address)?.until ?? 0) <= now
+    return (this.#away.get(address)?.until ?? 0) <= now && this.#isAttached(address)
   }
 }
 
