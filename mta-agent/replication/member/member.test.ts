@@ -183,6 +183,7 @@ test('when the reign ends, nobody is told 250 any more, nothing is written, and 
     'start delivery',
     'interrupt clients',
     'stop delivery',
+    'remove addresses',
     `delivered after the reign: may be sent again {"queueId":"${taken!.queueId}","destination":"one.example","delivered":1}`,
   ])
   await begin(a)

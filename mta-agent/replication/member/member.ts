@@ -226,6 +226,10 @@ export class Member implements AsyncDisposable {
     this.#primary.closeAll()
     deeds.interruptClients()
     this.#stopDelivery()
+    // Not after delivery has stopped, which may wait for the disk.
+    const removed = deeds.removeAddresses()
+    removed.catch(() => undefined)
+    this.#do(() => removed)
   }
 
   #stopDelivery(): void {
