@@ -13,10 +13,13 @@ import type { Permission, Scheduler, SchedulerOptions } from './delivery/ports.t
 import { openScheduler } from './delivery/scheduler.ts'
 import { healthOf, judgeReady, type Activity } from './health.ts'
 import { announce, setLevel, type AgentLog } from './log.ts'
+import { openAddresses } from './open-addresses.ts'
+import type { ManagedAddresses } from './managed-addresses.ts'
 import { openMetrics } from './metrics.ts'
 import type { LogQueueStore } from './queue/log-queue.ts'
 import { openLmdbQueueStore } from './queue/lmdb-queue-store.ts'
 import type { QueueStore } from './queue/queue-store.ts'
+import { ALONE } from './address-plan.ts'
 import { presentAddresses } from './addresses.ts'
 import { runReporting, type Report, type ReportFacts } from './report.ts'
 import type { ApiAccess } from './replication/coordinator/messages.ts'
@@ -80,6 +83,7 @@ class RunningAgent {
   #keeping: Promise<void> = Promise.resolve()
   #parts: Parts | undefined
   #shard: Shard | undefined
+  #addresses: ManagedAddresses | undefined
 
   constructor(ports: AgentPorts, settings: Settings, document: MTAInstance) {
     this.#ports = ports
@@ -162,10 +166,14 @@ class RunningAgent {
         random: randomBytes,
       }),
     )
+    // Before delivery, so that they are removed after it has ended.
+    const addresses = await this.#openAddresses()
+    if (addresses !== undefined) this.#addresses = resources.use(addresses)
     const openDelivery = (queue: QueueStore, permission?: Permission): Scheduler =>
       this.#openDelivery({ store: queue, metrics: metrics.delivery, ...(permission && { permission }) }, damagedMail)
     const scheduler = resources.use(spec.replication ? this.#openRoleDelivery(openDelivery) : openDelivery(store))
-    if (scheduler instanceof RoleDelivery) await this.#openShard(resources, { store, submission, delivery: scheduler })
+    if (scheduler instanceof RoleDelivery) await this.#openShard(resources, { store, submission, addresses, delivery: scheduler })
+    else addresses?.hold(() => ALONE)
     const admin = resources.use(
       await openAdminServer(spec.ports.admin, {
         live: () => ({ status: 'ok', reason: 'Alive', message: 'the queue is open' }),
@@ -207,10 +215,23 @@ class RunningAgent {
       log: this.#ports.log,
       clock: Date.now,
       random: Math.random,
+      ...(this.#addresses && { isAttached: (address: string) => this.#addresses?.isAttached(address) ?? false }),
       signal: this.#ports.force,
       onAddresses: () => this.#wake.poke(),
       onDamage: (queueId, damage) => damagedMail.note(queueId, damage),
       onBroken: (error: unknown) => this.#breakWith(error),
+    })
+  }
+
+  #openAddresses(): Promise<ManagedAddresses | undefined> {
+    return openAddresses({
+      settings: () => this.#settings.instance.spec,
+      used: () => this.#parts?.scheduler.usedAddresses() ?? [],
+      onChange: () => {
+        this.#parts?.scheduler.reconfigure()
+        this.#wake.poke()
+      },
+      log: this.#ports.log,
     })
   }
 
@@ -224,7 +245,7 @@ class RunningAgent {
   /** Loaded only where there are standbys: all else runs without any of it. */
   async #openShard(
     resources: AsyncDisposableStack,
-    parts: Pick<ShardOptions, 'store' | 'delivery'> & Pick<Parts, 'submission'>,
+    parts: Pick<ShardOptions, 'store' | 'delivery' | 'addresses'> & Pick<Parts, 'submission'>,
   ): Promise<void> {
     const { host, log, api } = this.#ports
     const { instance, submission } = this.#settings
@@ -279,6 +300,7 @@ class RunningAgent {
     log.info({ generation: metadata.generation, mode: spec.mode }, 'document taken')
     if (this.#settings.restartNeeded.length > 0) log.warn({ fields: this.#settings.restartNeeded }, 'another process is needed')
     this.#parts?.scheduler.reconfigure()
+    this.#addresses?.reconsider()
     this.#reconfigureSubmission()
     this.#keeping = this.#keeping.then(() => this.#keep())
     this.#wake.poke()
@@ -340,6 +362,7 @@ class RunningAgent {
     const { instance, restartNeeded } = this.#settings
     const { store, roomWatch, scheduler, credentials, damagedMail } = this.#opened()
     const wanted = instance.spec.addresses.map(({ address }) => address)
+    const managed = this.#addresses?.report()
     const directory = instance.spec.directories.queue
     const { bavail, blocks, bsize } = statfsSync(directory)
     return {
@@ -348,8 +371,10 @@ class RunningAgent {
       activity: this.#activity(store, scheduler),
       restartNeeded,
       wantedAddresses: wanted,
-      presentAddresses: presentAddresses(wanted, networkInterfaces()),
-      usedAddresses: scheduler.usedAddresses(),
+      presentAddresses: managed?.held ?? presentAddresses(wanted, networkInterfaces()),
+      ...(managed && { managed }),
+      // One that was taken out of the document is free when no connection is open from it, and where it was brought, when it is gone again.
+      usedAddresses: [...new Set([...scheduler.usedAddresses(), ...(this.#addresses?.there() ?? [])])],
       unbindable: scheduler.unavailableAddresses(),
       credentials: credentials.judge(Date.now()),
       storage: {

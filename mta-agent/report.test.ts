@@ -123,6 +123,28 @@ describe('conditions', () => {
       { unbindable: [{ address: '192.0.2.1', code: 'EADDRNOTAVAIL' }] },
       'False AddressesUnusable: cannot be bound to: 192.0.2.1 (EADDRNOTAVAIL)',
     ],
+    [
+      'AddressesPresent',
+      { presentAddresses: [], managed: { isDue: false, refused: [], fault: undefined } },
+      'True NotDue: the source addresses are attached when this instance may deliver, and not before',
+    ],
+    [
+      'AddressesPresent',
+      {
+        wantedAddresses: ['192.0.2.1', '192.0.2.2'],
+        managed: {
+          isDue: true,
+          refused: [{ address: '192.0.2.2', reason: 'InUse', message: '02:00:00:00:00:01 answers for it' }],
+          fault: undefined,
+        },
+      },
+      'False AddressesMissing: must be on an interface of this node, are not: 192.0.2.2 (InUse: 02:00:00:00:00:01 answers for it)',
+    ],
+    [
+      'AddressesPresent',
+      { presentAddresses: [], managed: { isDue: true, refused: [], fault: 'the address holder ended the connection' } },
+      'False AddressesMissing: must be on an interface of this node, are not: 192.0.2.1 (the address holder ended the connection)',
+    ],
     ['Drained', { activity: { mode: 'Drain' } }, 'True QueueEmpty: nothing is queued and nothing is accepted'],
     ['Drained', { activity: { mode: 'Drain', totals: queued } }, 'False Draining: messages are still queued'],
     ['Drained', { activity: { mode: 'Drain', inFlight: 1 } }, 'False Draining: messages are still queued'],

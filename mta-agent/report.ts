@@ -2,6 +2,7 @@ import { formatTime, mergeConditions, type ConditionInput } from '#crds/conditio
 import type { Condition } from '#crds/meta.ts'
 import type { AgentStatus } from '#crds/mta-instance.ts'
 import type { ReplicationStatus } from '#crds/replication.ts'
+import type { AddressReport } from './managed-addresses.ts'
 import { judgeAccepting, judgeDrained, type Activity, type Judgement } from './health.ts'
 
 /**
@@ -20,8 +21,10 @@ export type ReportFacts = {
   readonly restartNeeded: readonly string[]
   /** Source addresses of the spec. */
   readonly wantedAddresses: readonly string[]
-  /** Those on an interface of this node. */
+  /** Those on an interface of this node; of managed ones those that the address holder holds. */
   readonly presentAddresses: readonly string[]
+  /** Of an instance that attaches its addresses itself. */
+  readonly managed?: Pick<AddressReport, 'isDue' | 'refused' | 'fault'>
   /** Those that connections are or may be opened from, removed ones with open connections included. */
   readonly usedAddresses: readonly string[]
   /** Those that the kernel would not bind to, with the error code. */
@@ -95,10 +98,14 @@ function judgeDelivering({ activity, wantedAddresses, presentAddresses, unbindab
   return { status: 'True', reason: 'Delivering', message: 'mail is delivered' }
 }
 
-function judgeAddresses({ wantedAddresses, presentAddresses, unbindable }: ReportFacts): Judgement {
+function judgeAddresses({ wantedAddresses, presentAddresses, managed, unbindable }: ReportFacts): Judgement {
   const missing = wantedAddresses.filter((address) => !presentAddresses.includes(address))
+  if (missing.length > 0 && managed?.isDue === false) {
+    // Nothing is wrong with it: of a shard, one has them.
+    return { status: 'True', reason: 'NotDue', message: 'the source addresses are attached when this instance may deliver, and not before' }
+  }
   if (missing.length > 0) {
-    const message = `must be on an interface of this node, are not: ${missing.toSorted().join(', ')}`
+    const message = `must be on an interface of this node, are not: ${missing.toSorted().map(describeMissing(managed)).join(', ')}`
     return { status: 'False', reason: 'AddressesMissing', message }
   }
   if (unbindable.length > 0) {
@@ -111,6 +118,14 @@ function judgeAddresses({ wantedAddresses, presentAddresses, unbindable }: Repor
   if (wantedAddresses.length === 0)
     return { status: 'True', reason: 'NoneWanted', message: 'the instance has no source addresses of its own' }
   return { status: 'True', reason: 'Present', message: 'every source address is on an interface of this node' }
+}
+
+function describeMissing(managed: ReportFacts['managed']): (address: string) => string {
+  return (address) => {
+    const refusal = managed?.refused.find((one) => one.address === address)
+    const why = refusal === undefined ? managed?.fault : `${refusal.reason}: ${refusal.message}`
+    return why === undefined ? address : `${address} (${why})`
+  }
 }
 
 /** Numbers only while they matter: a report whose text changes with every message would never be at rest. */

@@ -43,6 +43,16 @@ describe('a changed document', () => {
     const after = planSettings(instance({ mode: 'Hold', addresses: [{ address: '127.0.0.2', hostName: 'other.example' }] }), ALONE, before)
     expect([after.submission.mode, after.submission.hostName, after.restartNeeded]).toEqual(['Hold', 'other.example', []])
   })
+  test('who attaches the addresses stays: a process that attaches none does not begin to', () => {
+    const managed = { addressAttachment: 'Managed', directories: { queue: '/queue', addressHolder: '/run/addresses' } } as const
+    const after = planSettings(
+      instance({ addressAttachment: 'Existing', directories: managed.directories }),
+      ALONE,
+      planSettings(instance(managed), ALONE),
+    )
+    expect([after.instance.spec.addressAttachment, after.restartNeeded]).toEqual(['Managed', ['spec.addressAttachment']])
+    expect(planSettings(instance({ addressAttachment: 'Existing' }), ALONE, before).restartNeeded).toEqual([])
+  })
   test('ports and directories stay, and are named until the document says again what is', () => {
     const ports = { submission: 1, submissions: 2, admin: 3 }
     const after = planSettings(instance({ ports, directories: { queue: '/elsewhere' } }), ALONE, before)

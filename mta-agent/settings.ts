@@ -26,7 +26,7 @@ export function planSettings(instance: MTAInstance, host: Host, running?: Settin
   const allowedNetworks = parseSpec(instance)
   const fixed = running?.instance.spec ?? spec
   const restartNeeded = running === undefined ? [] : findFixedChanges(running.instance.spec, spec)
-  const { listenAddress: _address, replication: _replication, ...changeable } = spec
+  const { listenAddress: _address, replication: _replication, addressAttachment: _attachment, ...changeable } = spec
   const effective: MTAInstanceSpec = {
     ...changeable,
     ...(fixed.listenAddress === undefined ? {} : { listenAddress: fixed.listenAddress }),
@@ -34,6 +34,7 @@ export function planSettings(instance: MTAInstance, host: Host, running?: Settin
     directories: fixed.directories,
     streamRef: fixed.streamRef,
     shard: fixed.shard,
+    ...(fixed.addressAttachment && { addressAttachment: fixed.addressAttachment }),
     ...(fixed.replication && { replication: { ...fixed.replication, peers: spec.replication?.peers ?? [] } }),
   }
   const { mode, submission } = spec
@@ -94,6 +95,7 @@ const FIXED: readonly (readonly [string, (spec: MTAInstanceSpec) => unknown])[] 
   ['spec.directories', (spec) => spec.directories],
   ['spec.streamRef', (spec) => spec.streamRef],
   ['spec.shard', (spec) => spec.shard],
+  ['spec.addressAttachment', (spec) => spec.addressAttachment ?? 'Existing'],
   // Peers come and go while it runs.
   ['spec.replication', ({ replication }) => replication && { ...replication, peers: [] }],
 ]

@@ -10,6 +10,8 @@ import type { QueueStore } from './queue/queue-store.ts'
 import type { ApiAccess, CoordinatorSettings, Endpoint, PeerAddress, ToCoordinator } from './replication/coordinator/messages.ts'
 import { type CoordinatorThread, openCoordinator } from './replication/coordinator/open-coordinator.ts'
 import { type Gate, type Member, type MemberLog, openMember } from './replication/member/member.ts'
+import type { Tenure } from './address-plan.ts'
+import type { ManagedAddresses } from './managed-addresses.ts'
 import { monotonicMillis } from './replication/monotonic-clock.ts'
 import { openPeerTls } from './replication/peer-tls.ts'
 import { timersOf } from './replication/timers.ts'
@@ -27,6 +29,8 @@ export type ShardOptions = {
   readonly instance: MTAInstance
   readonly store: LogQueueStore
   readonly delivery: RoleDelivery
+  /** That move with the role; undefined where they stay on their node (IPPool attachment Existing). */
+  readonly addresses: ManagedAddresses | undefined
   /** End all sessions of clients. */
   readonly interruptClients: () => void
   readonly api: ApiAccess
@@ -66,6 +70,8 @@ export async function openShard(options: ShardOptions): Promise<Shard> {
 /** How often it is looked whether a switchover has come to its end. */
 const HANDED_OVER_EVERY = 20
 
+const NO_TENURE: Tenure = { from: Number.POSITIVE_INFINITY, acts: Number.NEGATIVE_INFINITY, right: Number.NEGATIVE_INFINITY }
+
 const REPLIES: Readonly<Record<Exclude<Gate, 'open'>, SmtpReply>> = {
   Standby: { code: 421, enhanced: '4.3.2', text: 'this instance is a standby; try again' },
   HandingOver: { code: 421, enhanced: '4.3.2', text: 'this instance is handing over; try again' },
@@ -92,7 +98,7 @@ class OpenShard implements Shard {
   }
 
   async open(): Promise<void> {
-    const { store, delivery, interruptClients, listenAddress, log, onChange, onBroken } = this.#options
+    const { store, delivery, addresses, interruptClients, listenAddress, log, onChange, onBroken } = this.#options
     const { metadata, spec } = this.#instance
     const replication = requireReplication(spec)
     const scope = { stream: spec.streamRef.name, namespace: metadata.namespace ?? '' }
@@ -103,12 +109,14 @@ class OpenShard implements Shard {
       listen: { address: listenAddress, port: replication.logPort },
       post: (message) => this.#post(message),
       deeds: {
-        startDelivery: (queue) => delivery.start(queue),
+        startDelivery: (queue) => {
+          delivery.start(queue)
+          addresses?.hold(() => this.#tenure())
+        },
         stopDelivery: () => delivery.cut(),
         inFlight: () => delivery.inFlight(),
         interruptClients,
-        // Addresses that stay on their node (IPPool attachment Existing) do not move with the role.
-        removeAddresses: () => Promise.resolve(),
+        removeAddresses: async () => await addresses?.letGo(),
       },
       log,
       onChange: () => {
@@ -122,6 +130,12 @@ class OpenShard implements Shard {
     this.#thread = this.#resources.use(
       openCoordinator({ settings: this.#settings(replication), onMessage: (message) => member.take(message), onBroken }),
     )
+  }
+
+  #tenure(): Tenure {
+    const cell = this.#thread?.cell
+    if (cell === undefined) return NO_TENURE
+    return { from: cell.attachFrom(), acts: cell.actsUntil(), right: cell.rightUntil() }
   }
 
   #settings(replication: FixedReplication): Omit<CoordinatorSettings, 'cell'> {
