@@ -18,7 +18,10 @@ import { openPeerCertificates } from '#test/support/peer-certificates.ts'
 import { waitFor } from '#test/support/wait.ts'
 import { type ApiServer, openApiServer } from './api-server.ts'
 
-/** A shard of real agents, each a process of its own, with a real API server; on loopback, each with a source address of its own. */
+/**
+ * A shard of real agents, each a process of its own, with a real API server; on loopback, each with a source address of its own, or where `places`
+ * says.
+ */
 
 export const MTA_INSTANCES = resource<MTAInstance>({
   group: GROUP,
@@ -44,6 +47,8 @@ export type ShardAgent = {
   kill(signal: NodeJS.Signals): void
   /** What it says of itself at the API server. */
   status(): Promise<ReplicationStatus | undefined>
+  /** Status and reason of one of its conditions. */
+  condition(type: string): Promise<string | undefined>
   ask(annotations: Readonly<Record<string, string>>): Promise<void>
 }
 
@@ -58,10 +63,23 @@ export type ShardOfAgents = AsyncDisposable & {
   endpoint(): Promise<string | undefined>
 }
 
-export type ShardOptions = { readonly nextHop: { readonly address: string; readonly port: number } } & Pick<
-  NonNullable<MTAInstanceSpec['replication']>,
-  'timing' | 'durability'
->
+/** Where an agent runs, and what it sends from. */
+export type Place = {
+  /** Where the others and clients reach it. */
+  readonly address: string
+  readonly source: Pick<MTAInstanceSpec, 'addresses' | 'addressAttachment'>
+  /** Where the socket of its address holder is. */
+  readonly addressHolder?: string
+  readonly spawn: (argv: readonly string[]) => ChildProcess
+  /** How it reaches the API server of this kubeconfig; resolves with the path of another. */
+  readonly reach: (kubeconfig: string) => Promise<string>
+}
+
+export type ShardOptions = {
+  readonly nextHop: { readonly address: string; readonly port: number }
+  /** On loopback when absent. */
+  readonly places?: readonly [Place, Place]
+} & Pick<NonNullable<MTAInstanceSpec['replication']>, 'timing' | 'durability'>
 
 export async function openShardOfAgents(options: ShardOptions): Promise<ShardOfAgents> {
   await using stack = new AsyncDisposableStack()
@@ -81,7 +99,7 @@ export async function openShardOfAgents(options: ShardOptions): Promise<ShardOfA
     ports: [],
   } as const
   await client.create(ENDPOINT_SLICES, slice, call)
-  const seats = await Promise.all(['a', 'b'].map((letter, index) => planSeat({ letter, index, folder })))
+  const seats = await Promise.all(['a', 'b'].map((letter, index) => planSeat({ letter, index, folder, place: options.places?.[index] })))
   for (const seat of seats) {
     const directory = await certificates.directoryFor(formatPeerName({ stream: STREAM, namespace: NAMESPACE }, seat.name))
     const peers = seats.filter(({ name }) => name !== seat.name)
@@ -89,7 +107,11 @@ export async function openShardOfAgents(options: ShardOptions): Promise<ShardOfA
     const metadata = { namespace: NAMESPACE, name: seat.name }
     await client.create(MTA_INSTANCES, { apiVersion: API_VERSION, kind: 'MTAInstance', metadata, spec }, call)
   }
-  const agents = seats.map((seat) => stack.use(new AgentProcess(seat, server.kubeconfig, client)))
+  const agents: AgentProcess[] = []
+  for (const seat of seats) {
+    const kubeconfig = seat.place === undefined ? server.kubeconfig : await seat.place.reach(server.kubeconfig)
+    agents.push(stack.use(new AgentProcess(seat, kubeconfig, client)))
+  }
   const [a, b] = agents
   const resources = stack.move()
   return {
@@ -119,6 +141,7 @@ type Seat = {
   readonly podAddress: string
   readonly sourceAddress: string
   readonly queue: string
+  readonly place: Place | undefined
   readonly ports: {
     readonly submission: number
     readonly submissions: number
@@ -128,15 +151,26 @@ type Seat = {
   }
 }
 
-async function planSeat({ letter, index, folder }: { letter: string; index: number; folder: string }): Promise<Seat> {
+async function planSeat({
+  letter,
+  index,
+  folder,
+  place,
+}: {
+  letter: string
+  index: number
+  folder: string
+  place: Place | undefined
+}): Promise<Seat> {
   const queue = join(folder, letter)
   mkdirSync(queue)
   return {
     name: `${STREAM}-0-${letter}`,
     // Loopback may not stand in an EndpointSlice; nobody listens there.
-    podAddress: `192.0.2.${index + 1}`,
-    sourceAddress: `127.0.0.${index + 5}`,
+    podAddress: place?.address ?? `192.0.2.${index + 1}`,
+    sourceAddress: place?.source.addresses[0]?.address ?? `127.0.0.${index + 5}`,
     queue,
+    place,
     ports: {
       submission: await freePort(),
       submissions: await freePort(),
@@ -155,17 +189,27 @@ function buildSpec({ seat, peers, directory, options }: Spec): MTAInstanceSpec {
   return {
     ...example.spec,
     streamRef: { name: STREAM },
-    addresses: [{ address: seat.sourceAddress, hostName: 'mta.example.com' }],
+    ...(seat.place?.source ?? { addresses: [{ address: seat.sourceAddress, hostName: 'mta.example.com' }] }),
+    ...(seat.place && { listenAddress: seat.place.address, submission: { ...example.spec.submission, allowedNetworks: ['198.0.0.0/8'] } }),
     ports: { ...seat.ports },
     queue: { ...example.spec.queue, retrySeconds: [1] },
-    directories: { queue: seat.queue, replication: directory },
+    directories: {
+      queue: seat.queue,
+      replication: directory,
+      ...(seat.place?.addressHolder === undefined ? {} : { addressHolder: seat.place.addressHolder }),
+    },
     routes: [{ domain: '*', nextHop: { host: nextHop.address, port: nextHop.port } }],
     replication: {
       recordName: RECORD,
       endpointSliceName: RECORD,
       timing,
       durability,
-      peers: peers.map(({ name, ports }) => ({ instance: name, address: '127.0.0.1', logPort: ports.log, beaconPort: ports.beacon })),
+      peers: peers.map(({ name, ports, place }) => ({
+        instance: name,
+        address: place?.address ?? '127.0.0.1',
+        logPort: ports.log,
+        beaconPort: ports.beacon,
+      })),
     },
   }
 }
@@ -192,9 +236,10 @@ class AgentProcess implements ShardAgent, AsyncDisposable {
   start(volume = `volume of ${this.name}`): void {
     const program = new URL('./shard-agent.ts', import.meta.url).pathname
     const args = [program, this.#kubeconfig, NAMESPACE, this.name, this.#seat.podAddress, this.#seat.queue, volume]
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child =
+      this.#seat.place?.spawn([process.execPath, ...args]) ?? spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#child = child
-    createInterface({ input: child.stdout }).on('line', (line) => this.lines.push(JSON.parse(line) as { msg: string }))
+    createInterface({ input: child.stdout! }).on('line', (line) => this.lines.push(JSON.parse(line) as { msg: string }))
   }
 
   kill(signal: NodeJS.Signals): void {
@@ -204,6 +249,12 @@ class AgentProcess implements ShardAgent, AsyncDisposable {
   async status(): Promise<ReplicationStatus | undefined> {
     const instance = await this.#client.get(MTA_INSTANCES, { namespace: NAMESPACE, name: this.name }, call)
     return instance.status?.agent?.replication
+  }
+
+  async condition(type: string): Promise<string | undefined> {
+    const instance = await this.#client.get(MTA_INSTANCES, { namespace: NAMESPACE, name: this.name }, call)
+    const found = instance.status?.conditions?.find((one) => one.type === type)
+    return found && `${found.status} ${found.reason}`
   }
 
   async ask(annotations: Readonly<Record<string, string>>): Promise<void> {

@@ -46,7 +46,7 @@ export async function openLan(): Promise<Lan> {
   return lan
 }
 
-const openHost = (namespace: string): Host => ({
+export const openHost = (namespace: string): Host => ({
   namespace,
   ip: async (...commands) => void (await runCommand(['ip', '-netns', namespace, '-batch', '-'], { input: commands.join('\n') })),
   show: async (...args) => JSON.parse(await runCommand(['ip', '-netns', namespace, '-json', ...args])) as unknown[],
