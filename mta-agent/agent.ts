@@ -170,7 +170,7 @@ class RunningAgent {
     const addresses = await this.#openAddresses()
     if (addresses !== undefined) this.#addresses = resources.use(addresses)
     const openDelivery = (queue: QueueStore, permission?: Permission): Scheduler =>
-      this.#openDelivery({ store: queue, metrics: metrics.delivery, ...(permission && { permission }) }, damagedMail)
+      this.#openDelivery({ store: queue, notes: store, metrics: metrics.delivery, ...(permission && { permission }) }, damagedMail)
     const scheduler = resources.use(spec.replication ? this.#openRoleDelivery(openDelivery) : openDelivery(store))
     if (scheduler instanceof RoleDelivery) await this.#openShard(resources, { store, submission, addresses, delivery: scheduler })
     else addresses?.hold(() => ALONE)
@@ -208,7 +208,7 @@ class RunningAgent {
     })
   }
 
-  #openDelivery(own: Pick<SchedulerOptions, 'store' | 'metrics' | 'permission'>, damagedMail: DamagedMail): Scheduler {
+  #openDelivery(own: Pick<SchedulerOptions, 'store' | 'notes' | 'metrics' | 'permission'>, damagedMail: DamagedMail): Scheduler {
     return openScheduler({
       ...own,
       settings: () => this.#settings.instance.spec,

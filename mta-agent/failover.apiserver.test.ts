@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { ANNOTATIONS } from '#crds/group.ts'
 import { type Accepted, runLoad } from '#test/internet/load.ts'
 import { openProvider, type Provider } from '#test/internet/provider.ts'
-import { openShardOfAgents, type ShardAgent, type ShardOfAgents } from '#test/cluster/shard-of-agents.ts'
+import { openShardOfAgents, type ShardAgent, type ShardOfAgents, type ShardOptions } from '#test/cluster/shard-of-agents.ts'
 import { waitFor } from '#test/support/wait.ts'
 
 /** Two agents of a shard as processes, with real TLS between them and a real API server: what is lost and what is late when one goes. */
@@ -22,8 +22,8 @@ afterEach(({ task }) => {
     )
 })
 
-async function openPair(provider: Provider): Promise<ShardOfAgents> {
-  const shard = await openShardOfAgents({ nextHop: provider, timing: 'Default', durability: 'Available' })
+async function openPair(provider: Provider, more: Pick<ShardOptions, 'retrySeconds'> = {}): Promise<ShardOfAgents> {
+  const shard = await openShardOfAgents({ nextHop: provider, timing: 'Default', durability: 'Available', ...more })
   const [a, b] = shard.agents
   shown = shard.agents
   a.start()
@@ -228,4 +228,24 @@ test('an agent whose volume claim was made anew is another copy, which keeps its
   await leads(b)
   await allArrived(provider, first.accepted)
   expect((await b.status())!.copyId).toBe(copyId)
+})
+
+test('the heir leaves a destination alone that the primary backs off from, and goes on counting where it was', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using shard = await openPair(provider, { retrySeconds: [60] })
+  const [a, b] = shard.agents
+  const handled = (agent: ShardAgent) => agent.counted('mtafleet_agent_queue_handled_total')
+  expect(await handled(b)).toEqual({})
+  await provider.behave({ rules: [{ at: 'connect', action: { do: 'close' } }] })
+  await submit(a, 'first', { count: 40 }).running
+  await waitFor('the back-off', () => a.lines.some(({ msg, to }) => msg === 'destination gate moved' && to === 'closed'))
+  const { epoch } = (await a.status())!
+  await a.ask({ [ANNOTATIONS.switchover]: String(epoch) })
+  await leads(b)
+  const { sessions } = provider.counts()
+  const before = (await handled(b))['accepted']
+  await submit(b, 'second', { count: 40 }).running
+  await new Promise((resolve) => setTimeout(resolve, 3_000))
+  expect(provider.counts().sessions).toBe(sessions)
+  expect([before, (await handled(b))['accepted'], await handled(a)]).toEqual([40, 80, {}])
 })

@@ -1,14 +1,15 @@
 import type { Domain } from '../domain/envelope.ts'
 import type { Millis } from '../queue/queue-store.ts'
-import { type ConcurrencyWindow, grow, shrink } from '../shaping/concurrency-window.ts'
+import { type ConcurrencyWindow, grow, isNews, shrink } from '../shaping/concurrency-window.ts'
 import type { CoolDown } from '../shaping/destination-gate.ts'
 import type { AttemptEnd, RecipientEnd } from './attempt.ts'
 import { Gates } from './gates.ts'
+import { FORGETFUL, type Learnt, type Memory } from './learnt.ts'
 import type { DeliveryLog } from './ports.ts'
 
 /**
  * What is known of each destination now: how many attempts run, whether it answers (its gate), and how many connections it bears (its
- * window). Memory only; after a restart it is learnt anew. Every attempt that begins here must leave again, or its place is lost.
+ * window). What is worth it is remembered beyond this process (learnt.ts). Every attempt that begins here must leave again, or its place is lost.
  */
 
 /** How long a destination waits for a host that is full of sessions for others. */
@@ -22,6 +23,7 @@ export type DestinationsOptions = {
   readonly maxConnections: () => number
   readonly clock: () => Millis
   readonly log: DeliveryLog
+  readonly learnt?: Learnt
 }
 
 export class Destinations {
@@ -29,11 +31,17 @@ export class Destinations {
   readonly #gates: Gates
   /** Of destinations that refused a connection while others of ours were open; where there is none, the configured limit holds. */
   readonly #windows = new Map<Domain, ConcurrencyWindow>()
+  readonly #windowMemory: Memory
   readonly #attempting = new Map<Domain, number>()
 
   constructor(options: DestinationsOptions) {
     this.#options = options
-    this.#gates = new Gates(options.coolDown)
+    const { learnt, clock, coolDown } = options
+    this.#gates = new Gates(coolDown, { memory: learnt?.of('closed') ?? FORGETFUL, now: clock() })
+    this.#windowMemory = learnt?.of('window') ?? FORGETFUL
+    for (const [destination, [size]] of this.#windowMemory.recalled()) {
+      if (size !== undefined && size > 0) this.#windows.set(destination as Domain, { size, answers: 0 })
+    }
   }
 
   /** How many more attempts may begin at it. */
@@ -79,7 +87,7 @@ export class Destinations {
     if (because !== 'Crowded') return
     const inUse = this.#attempting.get(destination) ?? 1
     const window = shrink(this.#windows.get(destination), inUse)
-    this.#windows.set(destination, window)
+    this.#setWindow(destination, window)
     this.#options.log.info({ destination, connections: window.size }, 'window narrowed')
     // The others at that host are not of this destination: there is nothing to narrow, only to wait for.
     if (inUse === 1) this.#step(destination, { kind: 'blocked', until: at + CROWDED_MILLIS })
@@ -90,12 +98,18 @@ export class Destinations {
     const window = this.#windows.get(destination)
     if (window === undefined) return
     const wider = grow(window, this.#options.maxConnections())
-    this.#windows.delete(destination)
-    if (wider !== undefined) this.#windows.set(destination, wider)
+    this.#setWindow(destination, wider)
     for (const oldest of this.#windows.keys()) {
       if (this.#windows.size <= MAX_WINDOWS) break
-      this.#windows.delete(oldest)
+      this.#setWindow(oldest, undefined)
     }
+  }
+
+  #setWindow(destination: Domain, window: ConcurrencyWindow | undefined): void {
+    const before = this.#windows.get(destination)
+    this.#windows.delete(destination)
+    if (window !== undefined) this.#windows.set(destination, window)
+    if (isNews(before, window)) this.#windowMemory.remember(destination, window && [window.size])
   }
 
   #step(destination: Domain, event: Parameters<Gates['step']>[1]): void {

@@ -1,6 +1,7 @@
 import type { MTAInstanceSpec } from '#crds/mta-instance.ts'
 import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
 import type { Millis, QueueStore } from '../queue/queue-store.ts'
+import type { LearntOptions } from './learnt.ts'
 import type { OnDamage } from './read-mail.ts'
 import type { MailResolver } from './resolver.ts'
 
@@ -50,6 +51,8 @@ export type Permission = {
 
 export type SchedulerOptions = {
   readonly store: QueueStore
+  /** Where what is learnt of destinations is noted, and was; without it, it is forgotten with the scheduler. */
+  readonly notes?: LearntOptions['store']
   /** Read at every pass: call `reconfigure` after it answers differently. */
   readonly settings: () => DeliverySettings
   /** Asks the DNS servers of resolv.conf when absent. */

@@ -9,6 +9,7 @@ import { ConnectionPool } from './connection-pool.ts'
 import { ContentBudget } from './content-budget.ts'
 import { Destinations } from './destinations.ts'
 import { Gates } from './gates.ts'
+import { FORGETFUL, Learnt } from './learnt.ts'
 import type { DeliveryMetrics, DeliverySettings, Permission, Scheduler, SchedulerOptions, Tuning, UnavailableAddress } from './ports.ts'
 import { type OnDamage, readContent, readMessage } from './read-mail.ts'
 import { type MailResolver, openResolver } from './resolver.ts'
@@ -56,6 +57,7 @@ class RunningScheduler implements Scheduler {
   readonly #budget = new ContentBudget(CONTENT_BYTES)
   readonly #destinations: Destinations
   readonly #routeGates: Gates
+  readonly #learnt: Learnt | undefined
   /** Everything taken from the queue and not yet given back. */
   readonly #running = new Set<Promise<void>>()
   #state: 'running' | 'stopping' | 'broken' = 'running'
@@ -72,13 +74,16 @@ class RunningScheduler implements Scheduler {
     this.#permission = options.permission ?? ALWAYS
     this.#resolver = options.resolver ?? openResolver({ clock: options.clock })
     const coolDown = (): CoolDown => coolDownFor(options.settings().queue.retrySeconds)
+    const { notes: store, log, clock } = options
+    this.#learnt = store && new Learnt({ store, log, onBroken: (error) => this.#break(error) })
     this.#destinations = new Destinations({
       coolDown,
       maxConnections: () => options.settings().delivery.maxConnectionsPerDestination,
       clock: options.clock,
       log: options.log,
+      ...(this.#learnt && { learnt: this.#learnt }),
     })
-    this.#routeGates = new Gates(coolDown)
+    this.#routeGates = new Gates(coolDown, { memory: this.#learnt?.of('route') ?? FORGETFUL, now: clock() })
     this.#sources = new SourceAddresses(options.settings().addresses, () => options.onAddresses?.(), options.isAttached)
     this.#pool = new ConnectionPool({
       timeouts: this.#tuning.timeouts,
@@ -323,7 +328,7 @@ class RunningScheduler implements Scheduler {
     if (this.#state === 'running') this.#state = 'stopping'
     clearTimeout(this.#timer)
     await Promise.all(this.#running)
-    await this.#pool.closeIdle()
+    await Promise.all([this.#pool.closeIdle(), this.#learnt?.end()])
     this.#options.signal.removeEventListener('abort', this.#onAbort)
   }
 }

@@ -5,7 +5,7 @@ import { firstAcceptedAt } from './expired-messages.ts'
 import { queueIdKey } from './keys.ts'
 import { letGo, listAside, readOffered } from './aside.ts'
 import type { Handled } from './handled.ts'
-import { readNotes, requireNote, type Notes } from './notes.ts'
+import { MAX_NOTES, readNotes, requireNote, type Notes } from './notes.ts'
 import { planTakingBack } from './take-back.ts'
 import { openCopySource } from './copy-source.ts'
 import { QueueCopyTarget } from './copy-target.ts'
@@ -69,6 +69,8 @@ class TableQueueStore implements LogQueueStore {
   readonly #writer: LogWriter
   #onDue: () => void = () => {}
   #leads: boolean
+  /** Notes under way. */
+  #noting = 0
 
   constructor(tables: Tables, options: StoreOptions, opened: OpenedStore) {
     this.#tables = tables
@@ -291,9 +293,22 @@ class TableQueueStore implements LogQueueStore {
 
   async note(key: string, value: string | undefined): Promise<void> {
     requireNote(key, value)
-    await this.#lead(0, (batch) =>
-      batch.add({ ...batch.next(), at: this.#now(), kind: 'noted', key, ...(value !== undefined && { value }) }, undefined),
-    )
+    if (value !== undefined) this.#requireRoomForNote(key)
+    this.#noting++
+    try {
+      await this.#lead(0, (batch) =>
+        batch.add({ ...batch.next(), at: this.#now(), kind: 'noted', key, ...(value !== undefined && { value }) }, undefined),
+      )
+    } finally {
+      this.#noting--
+    }
+  }
+
+  /** Those under way may all be new. A note too many would be one that no copy could read. */
+  #requireRoomForNote(key: string): void {
+    if (this.#tables.get('notes', Buffer.from(key)) !== undefined) return
+    if (this.#tables.count('notes') + this.#noting >= MAX_NOTES)
+      throw new RangeError(`there must be at most ${MAX_NOTES} notes, ${key} was one more`)
   }
 
   async #lead(sizeBytes: number, addTo: (batch: Batch) => void): Promise<void> {

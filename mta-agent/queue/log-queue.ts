@@ -137,7 +137,7 @@ export type LogQueueStore = QueueStore & {
    * taken already, or something is missing before it.
    */
   takeBack(message: OfferedMessage, from: number): Promise<void>
-  /** Notes something that must move with the queue, or takes it off. As the leader; resolves when durable. */
+  /** Notes something that must move with the queue, or takes it off. As the leader; resolves when durable. Throws RangeError for one that does not fit, or is one too many. */
   note(key: string, value: string | undefined): Promise<void>
   notes(): ReadonlyMap<string, string>
   /** What has happened to its mail since the log began. */

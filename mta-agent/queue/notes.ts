@@ -3,7 +3,7 @@ import type { Row, TablesView, Write } from './tables.ts'
 
 /** What else must move with the queue, so that a new primary knows it: a few short texts by name, changed by entries of the log. */
 
-const MAX_NOTES = 10_000
+export const MAX_NOTES = 10_000
 const MAX_KEY_BYTES = 255
 const MAX_VALUE_BYTES = 65_536
 

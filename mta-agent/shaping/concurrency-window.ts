@@ -19,3 +19,9 @@ export function grow(window: ConcurrencyWindow, most: number): ConcurrencyWindow
   if (window.answers + 1 < window.size) return { size: window.size, answers: window.answers + 1 }
   return window.size + 1 >= most ? undefined : { size: window.size + 1, answers: 0 }
 }
+
+/** Whether somebody else should know of the change: another order of size, or none. One more or less is learnt as fast as it is told. */
+export const isNews = (before: ConcurrencyWindow | undefined, after: ConcurrencyWindow | undefined): boolean =>
+  orderOf(before) !== orderOf(after)
+
+const orderOf = (window: ConcurrencyWindow | undefined): number => (window === undefined ? Infinity : Math.floor(Math.log2(window.size)))

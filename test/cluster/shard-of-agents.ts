@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parse } from 'yaml'
+import { ADMIN_PATHS } from '#agent/contract/admin-api.ts'
 import { formatRecord } from '#agent/contract/record.ts'
 import { formatPeerName } from '#agent/replication/peer-name.ts'
 import { API_VERSION, GROUP, RESOURCES, VERSION } from '#crds/group.ts'
@@ -36,15 +37,19 @@ const STREAM = 'news'
 const RECORD = 'news-0'
 const call = { signal: new AbortController().signal }
 
+export type LogLine = { readonly msg: string; readonly to?: string }
+
 export type ShardAgent = {
   readonly name: string
   /** The address that its deliveries come from. */
   readonly sourceAddress: string
   readonly port: number
-  readonly lines: readonly { readonly msg: string }[]
+  readonly lines: readonly LogLine[]
   /** `volume`: the UID of the volume that it is told its queue to be on. */
   start(volume?: string): void
   kill(signal: NodeJS.Signals): void
+  /** Of its metric of that name: the value of each label. */
+  counted(metric: string): Promise<Readonly<Record<string, number>>>
   /** What it says of itself at the API server. */
   status(): Promise<ReplicationStatus | undefined>
   /** Status and reason of one of its conditions. */
@@ -77,6 +82,8 @@ export type Place = {
 
 export type ShardOptions = {
   readonly nextHop: { readonly address: string; readonly port: number }
+  /** By default after a second, so that nothing waits. */
+  readonly retrySeconds?: readonly number[]
   /** On loopback when absent. */
   readonly places?: readonly [Place, Place]
 } & Pick<NonNullable<MTAInstanceSpec['replication']>, 'timing' | 'durability'>
@@ -185,14 +192,14 @@ type Spec = { readonly seat: Seat; readonly peers: readonly Seat[]; readonly dir
 
 function buildSpec({ seat, peers, directory, options }: Spec): MTAInstanceSpec {
   const example = parse(readFileSync(new URL('../../examples/agent-alone.yaml', import.meta.url), 'utf8')) as { spec: MTAInstanceSpec }
-  const { nextHop, timing, durability } = options
+  const { nextHop, timing, durability, retrySeconds = [1] } = options
   return {
     ...example.spec,
     streamRef: { name: STREAM },
     ...(seat.place?.source ?? { addresses: [{ address: seat.sourceAddress, hostName: 'mta.example.com' }] }),
     ...(seat.place && { listenAddress: seat.place.address, submission: { ...example.spec.submission, allowedNetworks: ['198.0.0.0/8'] } }),
     ports: { ...seat.ports },
-    queue: { ...example.spec.queue, retrySeconds: [1] },
+    queue: { ...example.spec.queue, retrySeconds: [...retrySeconds] },
     directories: {
       queue: seat.queue,
       replication: directory,
@@ -218,7 +225,7 @@ class AgentProcess implements ShardAgent, AsyncDisposable {
   readonly name: string
   readonly sourceAddress: string
   readonly port: number
-  readonly lines: { readonly msg: string }[] = []
+  readonly lines: LogLine[] = []
   readonly #seat: Seat
   readonly #kubeconfig: string
   readonly #client: Client
@@ -239,11 +246,17 @@ class AgentProcess implements ShardAgent, AsyncDisposable {
     const child =
       this.#seat.place?.spawn([process.execPath, ...args]) ?? spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#child = child
-    createInterface({ input: child.stdout! }).on('line', (line) => this.lines.push(JSON.parse(line) as { msg: string }))
+    createInterface({ input: child.stdout! }).on('line', (line) => this.lines.push(JSON.parse(line) as LogLine))
   }
 
   kill(signal: NodeJS.Signals): void {
     this.#child?.kill(signal)
+  }
+
+  async counted(metric: string): Promise<Readonly<Record<string, number>>> {
+    const text = await (await fetch(`http://127.0.0.1:${this.#seat.ports.admin}${ADMIN_PATHS.metrics}`)).text()
+    const found = text.matchAll(new RegExp(String.raw`^${metric}\{[^=]+="([^"]+)"\} (.+)$`, 'gm'))
+    return Object.fromEntries([...found].map(([, label, value]) => [label, Number(value)]))
   }
 
   async status(): Promise<ReplicationStatus | undefined> {
