@@ -41,7 +41,7 @@ export const Replication = z
   .describe('The shard that the instance is one of. Without it the instance is alone, and always primary.')
 export type Replication = z.infer<typeof Replication>
 
-export const Failover = z
+export const PrimaryChange = z
   .object({
     reason: z
       .enum(['PrimaryLost', 'Switchover', 'Restarted', 'Forced'])
@@ -54,9 +54,10 @@ export const Failover = z
       .min(0)
       .max(Number.MAX_SAFE_INTEGER)
       .describe('From the last sign of life of the primary before, or from the start of this process, until this one acted.'),
+    messages: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional().describe('Messages in the queue that it took over.'),
   })
   .describe('How the instance became primary the last time.')
-export type Failover = z.infer<typeof Failover>
+export type PrimaryChange = z.infer<typeof PrimaryChange>
 
 const Sequence = (what: string) => z.int().min(0).max(Number.MAX_SAFE_INTEGER).describe(what)
 
@@ -88,7 +89,7 @@ export const ReplicationStatus = z
       })
       .optional()
       .describe('The last switchover or promotion that was asked for and could not be begun.'),
-    lastFailover: Failover.optional(),
+    lastFailover: PrimaryChange.optional(),
   })
   .describe('The instance as one of its shard.')
 export type ReplicationStatus = z.infer<typeof ReplicationStatus>

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { HostField, NetworkField, ObjectNameField, QuantityField, QueueSizeField, RouteDomainField } from './fields.ts'
 import { Conditions, LocalRef, type ObjectMeta } from './meta.ts'
 import { compareQuantities, isQuantity } from './quantity.ts'
-import { Durability, Timing } from './replication.ts'
+import { Durability, PrimaryChange, Timing } from './replication.ts'
 import { atomicList, immutable, mapList, setList, textRule, withRules, withTransitions } from './rules.ts'
 
 /** SendingStream: one class of mail with its own processes, queue, addresses and limits. */
@@ -327,6 +327,11 @@ export const QueueTotals = z
   .describe('What waits in the queue; coarse, at most every 10 s.')
 export type QueueTotals = z.infer<typeof QueueTotals>
 
+export const ShardFailover = PrimaryChange.extend({
+  instance: z.string().max(253).describe('The MTAInstance that became primary.'),
+}).describe('How the shard got its primary the last time.')
+export type ShardFailover = z.infer<typeof ShardFailover>
+
 export const ShardStatus = z
   .object({
     shard: z.int().min(0).max(63).describe('Number of the shard.'),
@@ -344,6 +349,7 @@ export const ShardStatus = z
     inSync: setList(z.array(z.string().max(253)).max(8))
       .optional()
       .describe('The instances with a copy in the set, the primary among them.'),
+    lastFailover: ShardFailover.optional(),
   })
   .describe('One shard: a queue and the instance that works on it.')
 export type ShardStatus = z.infer<typeof ShardStatus>

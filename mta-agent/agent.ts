@@ -16,6 +16,7 @@ import { announce, setLevel, type AgentLog } from './log.ts'
 import { openAddresses } from './open-addresses.ts'
 import type { ManagedAddresses } from './managed-addresses.ts'
 import { openMetrics } from './metrics.ts'
+import { registerReplication } from './replication-metrics.ts'
 import type { LogQueueStore } from './queue/log-queue.ts'
 import { openLmdbQueueStore } from './queue/lmdb-queue-store.ts'
 import type { QueueStore } from './queue/queue-store.ts'
@@ -172,8 +173,10 @@ class RunningAgent {
     const openDelivery = (queue: QueueStore, permission?: Permission): Scheduler =>
       this.#openDelivery({ store: queue, notes: store, metrics: metrics.delivery, ...(permission && { permission }) }, damagedMail)
     const scheduler = resources.use(spec.replication ? this.#openRoleDelivery(openDelivery) : openDelivery(store))
-    if (scheduler instanceof RoleDelivery) await this.#openShard(resources, { store, submission, addresses, delivery: scheduler })
-    else addresses?.hold(() => ALONE)
+    if (scheduler instanceof RoleDelivery) {
+      await this.#openShard(resources, { store, submission, addresses, delivery: scheduler })
+      registerReplication(metrics.registry, () => this.#member().status())
+    } else addresses?.hold(() => ALONE)
     const admin = resources.use(
       await openAdminServer(spec.ports.admin, {
         live: () => ({ status: 'ok', reason: 'Alive', message: 'the queue is open' }),

@@ -41,7 +41,12 @@ function factsOf(report: MemberReport): Partial<ReplicationStatus> {
     ...(lagEntries !== undefined && { lagEntries }),
     ...(trouble && { trouble }),
     ...(lastChange && {
-      lastFailover: { ...lastChange, at: formatTime(lastChange.at), durationMillis: Math.round(lastChange.durationMillis) },
+      lastFailover: {
+        ...lastChange,
+        at: formatTime(lastChange.at),
+        durationMillis: Math.round(lastChange.durationMillis),
+        ...(report.takenOver !== undefined && { messages: report.takenOver }),
+      },
     }),
   }
 }

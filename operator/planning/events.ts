@@ -10,6 +10,9 @@ import type { EventNote, ObjectRef } from './change.ts'
 /** What people want to see happen; the others are in the summary when they matter. */
 const TOLD: readonly ConditionType[] = ['Ready', 'AddressesAssigned', 'PoolAccepted']
 
+/** Of a stream besides; its instances would say the same again. */
+const TOLD_OF_STANDBYS: readonly ConditionType[] = ['InSync', 'FailoverPossible', 'AcceptingAlone']
+
 /** What Ready is False for in an orderly course: nobody must be woken for it, and what goes wrong later is told then. */
 const ORDERLY: ReadonlySet<string> = new Set(['PodTerminating'])
 
@@ -19,7 +22,9 @@ export function planEvents(
   after: readonly Condition[] | undefined,
 ): readonly EventNote[] {
   const isStalled = findCondition(after, 'Stalled')?.status === 'True'
-  return TOLD.flatMap((type): EventNote[] => {
+  const standbys =
+    regarding.kind === 'SendingStream' ? TOLD_OF_STANDBYS.flatMap((type) => tellOfStandbys(regarding, type, before, after)) : []
+  const told = TOLD.flatMap((type): EventNote[] => {
     const [was, is] = [findCondition(before, type), findCondition(after, type)]
     if (is === undefined || isAsBefore(was, is)) return []
     const isWorse = is.status !== 'True' && (isStalled || was?.status === 'True')
@@ -27,6 +32,21 @@ export function planEvents(
     if (type === 'Ready' && is.status !== 'True' && (!isWorse || isToldBy(after, before, is.reason))) return []
     return [{ regarding, type: isWorse ? gravityOf(is) : 'Normal', reason: is.reason, action: 'Reconcile', note: is.message || is.reason }]
   })
+  return [...told, ...standbys]
+}
+
+/** Nothing while a shard is being made: what it becomes, Ready says. */
+function tellOfStandbys(
+  regarding: ObjectRef,
+  type: ConditionType,
+  before: readonly Condition[] | undefined,
+  after: readonly Condition[] | undefined,
+): readonly EventNote[] {
+  const [was, is] = [findCondition(before, type), findCondition(after, type)]
+  if (was === undefined || was.status === 'Unknown' || is === undefined || is.status === was.status) return []
+  const good = type === 'AcceptingAlone' ? 'False' : 'True'
+  const gravity = is.status === good ? 'Normal' : 'Warning'
+  return [{ regarding, type: gravity, reason: is.reason, action: 'Reconcile', note: is.message || is.reason }]
 }
 
 const gravityOf = ({ reason }: Condition): EventNote['type'] => (ORDERLY.has(reason) ? 'Normal' : 'Warning')

@@ -16,6 +16,7 @@ import { describeForeign, planChildren } from './plan-children.ts'
 import { planEnds } from './plan-ends.ts'
 import { claimantsOf, type Entry, listRoster } from './roster.ts'
 import * as children from './objects/stream-children.ts'
+import { planFailoverEvents } from './standbys/failover-events.ts'
 import { buildReplication, type Member } from './standbys/peers.ts'
 import { listLost } from './standbys/lost.ts'
 import { requestsTo } from './standbys/requests.ts'
@@ -81,7 +82,11 @@ export function planStream(
     now,
   )
   const done = refused.length === 0 ? [...instanceChanges.flatMap(({ events: notes }) => notes), ...shards.events, ...ends.events] : []
-  const events = [...done, ...planEvents(ref, stream.status?.conditions, status.conditions)]
+  const events = [
+    ...done,
+    ...planFailoverEvents(ref, stream.status?.shards, status.shards),
+    ...planEvents(ref, stream.status?.conditions, status.conditions),
+  ]
   return { stream, changes, events, ...(isSame(stream.status, status) ? {} : { status }), ...recheckOf(fleet, stream, now) }
 }
 

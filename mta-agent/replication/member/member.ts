@@ -51,6 +51,8 @@ export type Gate = 'open' | 'Standby' | 'HandingOver' | 'NoStandbyInSync'
 export type MemberReport = {
   readonly facts: ReplicationFacts | undefined
   readonly acceptedAlone: number
+  /** Messages in the queue when this instance became primary; undefined before it was. */
+  readonly takenOver: number | undefined
   readonly lastSequence: number
   /** What was asked for last and could not be begun. */
   readonly refusal: { readonly request: 'Switchover' | 'Promotion'; readonly because: string } | undefined
@@ -85,6 +87,7 @@ export class Member implements AsyncDisposable {
   #deeds: Promise<void> = Promise.resolve()
   #facts: ReplicationFacts | undefined
   #acceptedAlone = 0
+  #takenOver: number | undefined
   #refusal: MemberReport['refusal']
 
   readonly #deedOf: { readonly [K in FromCoordinator['kind']]: Deed<K> } = {
@@ -176,6 +179,7 @@ export class Member implements AsyncDisposable {
     return {
       facts: this.#facts,
       acceptedAlone: this.#acceptedAlone,
+      takenOver: this.#takenOver,
       lastSequence: this.#options.store.lastSequence(),
       refusal: this.#refusal,
     }
@@ -206,7 +210,8 @@ export class Member implements AsyncDisposable {
       onAlone: () => this.#acceptedAlone++,
       onUnrecorded: (result) => this.#noteUnrecorded(result),
     })
-    log.info(leading, 'leading')
+    this.#takenOver = store.totals().messages
+    log.info({ ...leading, messages: this.#takenOver }, 'leading')
     this.#told = -1
     this.#noteSynced()
     this.#delivers = true

@@ -1,6 +1,6 @@
 import { type ConditionInput, findCondition } from '#crds/conditions.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
-import type { SendingStream, SendingStreamStatus } from '#crds/sending-stream.ts'
+import type { SendingStream, SendingStreamStatus, ShardFailover } from '#crds/sending-stream.ts'
 import { type Finding, stuck } from '../finding.ts'
 import { type Entry, shardsOf } from '../roster.ts'
 import { findObject, type FleetSnapshot, instancesOf, isDeleting } from '../snapshot.ts'
@@ -150,14 +150,24 @@ export function listShards(fleet: FleetSnapshot, stream: SendingStream, instance
     // A record that is gone is not forgotten: it must not be made a second time.
     const epoch = record?.epoch ?? epochBefore(stream, shard)
     const here = instances.filter(({ spec }) => spec.shard === shard)
-    const primary = here.find(({ metadata }) => isHolder(record, metadata.name)) ?? here[0]
+    const holder = here.find(({ metadata }) => isHolder(record, metadata.name))
+    const primary = holder ?? here[0]
+    const lastFailover = failoverOfShard(holder, epoch) ?? stream.status?.shards?.find((one) => one.shard === shard)?.lastFailover
     const standbys = {
       standbys: here.filter((one) => one !== primary).map(({ metadata }) => metadata.name),
       ...(epoch === undefined ? {} : { epoch }),
       ...(record === undefined ? {} : { inSync: [...new Set(record.inSync.map(({ instance }) => instance))] }),
+      ...(lastFailover === undefined ? {} : { lastFailover }),
     }
     return { ...statusOf(primary, shard), ...standbys }
   })
+}
+
+/** As the primary of the epoch says; one of an earlier epoch is no news. */
+function failoverOfShard(holder: MTAInstance | undefined, epoch: number | undefined): ShardFailover | undefined {
+  const { role, epoch: led, lastFailover } = holder?.status?.agent?.replication ?? {}
+  if (holder === undefined || lastFailover === undefined || role !== 'Primary' || led !== epoch) return undefined
+  return { ...lastFailover, instance: holder.metadata.name }
 }
 
 const statusOf = (instance: MTAInstance | undefined, shard: number): ShardStatus => ({
