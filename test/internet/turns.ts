@@ -13,13 +13,41 @@ export type Turn = {
 }
 
 /** `owners`: source address → owner. Transactions from other addresses are somebody else's. */
-export function turnsOf(beginnings: readonly Beginning[], owners: ReadonlyMap<string, string>): readonly Turn[] {
-  const known = beginnings.flatMap(({ at, sourceAddress }) => {
-    const owner = owners.get(sourceAddress)
-    return owner === undefined ? [] : [{ owner, at: Date.parse(at) }]
-  })
+export const turnsOf = (beginnings: readonly Beginning[], owners: ReadonlyMap<string, string>): readonly Turn[] =>
+  joinTurns(
+    beginnings.flatMap(({ at, sourceAddress }) => {
+      const owner = owners.get(sourceAddress)
+      return owner === undefined ? [] : [{ owner, at: Date.parse(at) }]
+    }),
+  )
+
+/** When somebody began to reign, in milliseconds since the epoch. */
+export type Accession = { readonly owner: string; readonly at: number }
+
+/**
+ * Where all send from the same addresses the connection tells who it is: it is his who reigned when its first transaction was begun, and remains so. Who
+ * uses one of his after another has begun has a turn out of order.
+ */
+export function turnsBySession(
+  beginnings: readonly Beginning[],
+  addresses: readonly string[],
+  accessions: readonly Accession[],
+): readonly Turn[] {
+  const own = beginnings.filter(({ sourceAddress }) => addresses.includes(sourceAddress))
+  const reigns = accessions.toSorted((a, b) => b.at - a.at)
+  const sessions = Map.groupBy(own, ({ provider, session }) => `${provider} ${session}`)
+  return joinTurns(
+    [...sessions.values()].flatMap((transactions) => {
+      const times = transactions.map(({ at }) => Date.parse(at))
+      const owner = reigns.find(({ at }) => at <= Math.min(...times))?.owner ?? 'nobody'
+      return times.map((at) => ({ owner, at }))
+    }),
+  )
+}
+
+function joinTurns(transactions: readonly Accession[]): readonly Turn[] {
   const turns: Turn[] = []
-  for (const { owner, at } of known.toSorted((a, b) => a.at - b.at)) {
+  for (const { owner, at } of transactions.toSorted((a, b) => a.at - b.at)) {
     const last = turns.at(-1)
     if (last?.owner === owner) turns[turns.length - 1] = { ...last, to: at, transactions: last.transactions + 1 }
     else turns.push({ owner, from: at, to: at, transactions: 1 })

@@ -1,7 +1,7 @@
 import { type LeaseParts, parseRecord, type ShardRecord } from '#agent/contract/record.ts'
 import { parseQueueId } from '#agent/domain/queue-id.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
-import { type Turn, turnsOf } from '#test/internet/turns.ts'
+import { type Turn, turnsBySession, turnsOf } from '#test/internet/turns.ts'
 import { Load, type LoadOptions, type LoadReport } from './load.ts'
 import { must, mustEqual } from './scenario.ts'
 import type { Stage } from './stage.ts'
@@ -15,6 +15,8 @@ export type PairOptions = {
   readonly durability?: 'Available' | 'Strict'
   /** 1 when absent; each instance has a node of its own. */
   readonly standbys?: 1 | 2
+  /** Managed: addresses that no node has of itself, and that go with the role. */
+  readonly attachment?: 'Managed'
 }
 
 export type Member = {
@@ -38,9 +40,9 @@ const DOMAINS = ['plain.example', 'starttls.example']
 
 /** Deploys the stream `name` on nodes 1 and 2 (3 with two standbys) and returns when all its copies are in sync. */
 export async function openPair(stage: Stage, name: string, options: PairOptions = {}): Promise<Pair> {
-  const { standbys = 1, timing = 'Default', durability = 'Available' } = options
+  const { standbys = 1, timing = 'Default', durability = 'Available', attachment } = options
   const nodes = [1, 2, 3].slice(0, standbys + 1)
-  await stage.deploy(name, { nodes, standbysPerPrimary: standbys, failover: { timing, durability } })
+  await stage.deploy(name, { nodes, standbysPerPrimary: standbys, failover: { timing, durability }, ...(attachment && { attachment }) })
   const pair = new Pair(stage, name, standbys + 1)
   await pair.inSync(90_000)
   return pair
@@ -136,7 +138,7 @@ export class Pair {
     return load
   }
 
-  /** Waits for the first message that the heir took from the probe, and for the first that it delivered, after a fault. */
+  /** Waits for the first message that the heir took from the probe, and for the first that was delivered since it leads, after a fault. */
   async gap(probe: Load, heir: Reign, faultAt: number, withinMillis = 60_000): Promise<Gap> {
     const acceptedAt = await this.#stage.waitFor(`a new client to be served by ${heir.name}`, withinMillis, async () => {
       const times = probe.soFar().filter(({ queueId }) => queueId !== null && parseQueueId(queueId).epoch >= heir.epoch)
@@ -145,7 +147,7 @@ export class Pair {
     const deliveredAt = await this.#stage.waitFor(`${heir.name} to deliver`, withinMillis, async () => {
       const all = await this.#stage.internet.arrivals()
       const times = all.filter((one) => heir.addresses.includes(one.sourceAddress)).map(({ at }) => Date.parse(at))
-      const since = times.filter((at) => at > faultAt)
+      const since = times.filter((at) => at > Math.max(faultAt, heir.claimedAt))
       return since.length > 0 && Math.min(...since)
     })
     return { saidMillis: heir.claimedAt - faultAt, acceptedMillis: acceptedAt - faultAt, deliveredMillis: deliveredAt - faultAt }
@@ -174,14 +176,14 @@ export class Pair {
    * deposed primary had handed to its kernel arrive within milliseconds where the network is whole, and begin nothing.
    */
   async mustHaveSentInTurn(...wanted: readonly Member[]): Promise<readonly Turn[]> {
-    const turns = await this.turns()
-    const was = turns.map(({ owner }) => owner)
-    const want = wanted.map(({ name }) => name).filter((name, index, names) => name !== names[index - 1])
-    must(
-      was.join(' ') === want.join(' '),
-      `transactions must be begun by ${want.join(', then ')} and by nobody out of turn, were by ${JSON.stringify(turns)}`,
-    )
-    return turns
+    return mustBeInTurn(await this.turns(), wanted)
+  }
+
+  /** The same where all of them send from the same addresses, and only their connections tell them apart. */
+  async mustHaveReignedInTurn(...reigns: readonly Reign[]): Promise<readonly Turn[]> {
+    const accessions = reigns.map(({ name, claimedAt }) => ({ owner: name, at: claimedAt }))
+    const addresses = reigns.flatMap((reign) => reign.addresses)
+    return mustBeInTurn(turnsBySession(await this.#stage.internet.beginnings(), addresses, accessions), reigns)
   }
 
   /** Who began transactions since the small internet was reset. */
@@ -189,6 +191,16 @@ export class Pair {
     const [members, beginnings] = await Promise.all([this.members(), this.#stage.internet.beginnings()])
     return turnsOf(beginnings, new Map(members.flatMap(({ name, addresses }) => addresses.map((address) => [address, name]))))
   }
+}
+
+function mustBeInTurn(turns: readonly Turn[], wanted: readonly Member[]): readonly Turn[] {
+  const was = turns.map(({ owner }) => owner)
+  const want = wanted.map(({ name }) => name).filter((name, index, names) => name !== names[index - 1])
+  must(
+    was.join(' ') === want.join(' '),
+    `transactions must be begun by ${want.join(', then ')} and by nobody out of turn, were by ${JSON.stringify(turns)}`,
+  )
+  return turns
 }
 
 function memberOf({ metadata, spec }: MTAInstance): Member {

@@ -1,3 +1,4 @@
+import { scenario as addressesMove } from './addresses-move.ts'
 import { scenario as agentKilled } from './agent-killed.ts'
 import { scenario as agentToken } from './agent-token.ts'
 import { scenario as apiServerDown } from './api-server-down.ts'
@@ -38,6 +39,7 @@ export const SCENARIOS: readonly Scenario[] = [
   nodePowerCut,
   standbyTakesOver,
   pairPower,
+  addressesMove,
   twoStandbys,
   apiServerDown,
 ]

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { formatPasswordHash, hashPassword } from '#agent/submission/password-hash.ts'
 import type { Condition } from '#crds/meta.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
-import { type Manifest, namespace, pool, secret, stream, type StreamOptions } from '#test/builders/manifests.ts'
+import { type Manifest, movingAddress, namespace, pool, secret, stream, type StreamOptions } from '#test/builders/manifests.ts'
 import { type Certificate } from '#test/support/certificates.ts'
 import { CommandFailed, runCommand } from '#test/support/command.ts'
 import { waitFor } from '#test/support/wait.ts'
@@ -140,18 +140,25 @@ export class Stage implements AsyncDisposable {
 
   // The fleet
 
-  /** A pool with source addresses of these nodes (`addressesOf`: which of each), a TLS Secret, and a stream; returns when the stream is Ready. */
+  /**
+   * A pool with source addresses of these nodes (`addressesOf`: which of each) or, with attachment Managed, of none; a TLS Secret, and a stream. Returns
+   * when the stream is Ready.
+   */
   async deploy(
     name: string,
-    options: StreamOptions & { readonly nodes: readonly number[]; readonly addressesOf?: readonly number[] },
+    options: StreamOptions & {
+      readonly nodes: readonly number[]
+      readonly addressesOf?: readonly number[]
+      readonly attachment?: 'Managed'
+    },
   ): Promise<void> {
-    const { nodes, addressesOf = [1, 2], ...streamOptions } = options
+    const { nodes, addressesOf = [1, 2], attachment, ...streamOptions } = options
     const certificate = await this.issueCertificate(name)
-    const addresses = await this.#world.sourceAddresses(nodes, addressesOf)
+    const addresses = attachment === 'Managed' ? addressesOf.map(movingAddress) : await this.#world.sourceAddresses(nodes, addressesOf)
     const { queue, ...here } = await this.#world.streamOptions()
     await this.apply(
       secret(`${name}-tls`, { 'tls.crt': certificate.certificate, 'tls.key': certificate.key }, 'kubernetes.io/tls'),
-      pool(name, { addresses }),
+      pool(name, { addresses, ...(attachment && { attachment }) }),
       stream(name, {
         ...here,
         ...streamOptions,
@@ -216,6 +223,13 @@ export class Stage implements AsyncDisposable {
   async queuedMessages(streamName: string): Promise<number | undefined> {
     const found = await this.read<{ status?: { queue?: { messages: number } } }>('sendingstream', streamName)
     return found.status?.queue?.messages
+  }
+
+  /** What is on the interfaces of a node of the local cluster. */
+  async addressesOn(node: number): Promise<readonly string[]> {
+    type Interface = { readonly addr_info: readonly { readonly local: string }[] }
+    const interfaces = JSON.parse(await this.localFaults().nodeExec(node, ['ip', '-json', 'address', 'show'])) as readonly Interface[]
+    return interfaces.flatMap((one) => one.addr_info.map(({ local }) => local))
   }
 
   /** Returns when the agent says that it works by the newest generation of its spec. */
