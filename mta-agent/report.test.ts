@@ -39,6 +39,20 @@ const conditionOf = (change: Change, type: string) => {
 }
 const queued = { messages: 2, recipients: 3, deferred: 1, contentBytes: 9, oldestAcceptedAt: NOW - 5_500 }
 
+test('of managed addresses it says which are on the node, and says so at once when they come or go', () => {
+  const managed = { isDue: true, refused: [], fault: undefined }
+  const two = ['192.0.2.2', '192.0.2.1']
+  const before = written({ usedAddresses: two, wantedAddresses: two, presentAddresses: two, managed })
+  expect(before.report.agent).toMatchObject({ addresses: ['192.0.2.1', '192.0.2.2'], attachedAddresses: ['192.0.2.1', '192.0.2.2'] })
+  const plan = planReport(
+    before,
+    facts({ usedAddresses: two, wantedAddresses: two, presentAddresses: [], managed: { ...managed, isDue: false } }),
+    NOW,
+  )
+  expect(plan.kind === 'write' && plan.report.agent).toMatchObject({ addresses: ['192.0.2.1', '192.0.2.2'], attachedAddresses: [] })
+  expect(written({}).report.agent).not.toHaveProperty('attachedAddresses')
+})
+
 test('the first report says everything', () => {
   const condition = (type: string, status: string, reason: string, message: string) => ({
     type,

@@ -64,6 +64,7 @@ function buildReport(before: readonly Condition[] | undefined, facts: ReportFact
     agent: {
       ...(facts.generation === undefined ? {} : { observedGeneration: facts.generation }),
       addresses: facts.usedAddresses.toSorted(),
+      ...(facts.managed && { attachedAddresses: facts.presentAddresses.toSorted() }),
       queue: { messages, recipients, deferred },
       ...(oldestAcceptedAt === undefined ? {} : { oldestTime: formatTime(oldestAcceptedAt) }),
       version: facts.version,
