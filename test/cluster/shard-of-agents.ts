@@ -86,6 +86,8 @@ export type ShardOptions = {
   readonly retrySeconds?: readonly number[]
   /** On loopback when absent. */
   readonly places?: readonly [Place, Place]
+  /** How their processes are started, where not by the place; without standard output, `lines` stays empty. */
+  readonly spawn?: Place['spawn']
 } & Pick<NonNullable<MTAInstanceSpec['replication']>, 'timing' | 'durability'>
 
 export async function openShardOfAgents(options: ShardOptions): Promise<ShardOfAgents> {
@@ -106,7 +108,9 @@ export async function openShardOfAgents(options: ShardOptions): Promise<ShardOfA
     ports: [],
   } as const
   await client.create(ENDPOINT_SLICES, slice, call)
-  const seats = await Promise.all(['a', 'b'].map((letter, index) => planSeat({ letter, index, folder, place: options.places?.[index] })))
+  const seats = await Promise.all(
+    ['a', 'b'].map((letter, index) => planSeat({ letter, index, folder, place: options.places?.[index], spawn: options.spawn })),
+  )
   for (const seat of seats) {
     const directory = await certificates.directoryFor(formatPeerName({ stream: STREAM, namespace: NAMESPACE }, seat.name))
     const peers = seats.filter(({ name }) => name !== seat.name)
@@ -149,6 +153,7 @@ type Seat = {
   readonly sourceAddress: string
   readonly queue: string
   readonly place: Place | undefined
+  readonly spawn: Place['spawn'] | undefined
   readonly ports: {
     readonly submission: number
     readonly submissions: number
@@ -163,12 +168,8 @@ async function planSeat({
   index,
   folder,
   place,
-}: {
-  letter: string
-  index: number
-  folder: string
-  place: Place | undefined
-}): Promise<Seat> {
+  spawn: start,
+}: Pick<Seat, 'place' | 'spawn'> & { letter: string; index: number; folder: string }): Promise<Seat> {
   const queue = join(folder, letter)
   mkdirSync(queue)
   return {
@@ -178,6 +179,7 @@ async function planSeat({
     sourceAddress: place?.source.addresses[0]?.address ?? `127.0.0.${index + 5}`,
     queue,
     place,
+    spawn: place?.spawn ?? start,
     ports: {
       submission: await freePort(),
       submissions: await freePort(),
@@ -243,10 +245,9 @@ class AgentProcess implements ShardAgent, AsyncDisposable {
   start(volume = `volume of ${this.name}`): void {
     const program = new URL('./shard-agent.ts', import.meta.url).pathname
     const args = [program, this.#kubeconfig, NAMESPACE, this.name, this.#seat.podAddress, this.#seat.queue, volume]
-    const child =
-      this.#seat.place?.spawn([process.execPath, ...args]) ?? spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = this.#seat.spawn?.([process.execPath, ...args]) ?? spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#child = child
-    createInterface({ input: child.stdout! }).on('line', (line) => this.lines.push(JSON.parse(line) as LogLine))
+    if (child.stdout !== null) createInterface({ input: child.stdout }).on('line', (line) => this.lines.push(JSON.parse(line) as LogLine))
   }
 
   kill(signal: NodeJS.Signals): void {
