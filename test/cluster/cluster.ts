@@ -29,7 +29,8 @@ import {
   startDoor,
   startEtcd,
 } from './world-processes.ts'
-import { closeNamespace, cutApi, healApi, namespaceExists, openWorld, setCable } from './world.ts'
+import { cutApi, cutLink, healApi, healLink } from './cuts.ts'
+import { closeNamespace, namespaceExists, openWorld, setCable } from './world.ts'
 
 export { auditLogPath, clusterFolder, kubeconfigPath } from './state.ts'
 export { WORLD, type ClusterSize, type Slot } from './plan.ts'
@@ -125,6 +126,15 @@ export async function cutFromApi(node: NodeName): Promise<void> {
 
 export async function healFromApi(node: NodeName): Promise<void> {
   await healApi(poweredOn(node))
+}
+
+/** Drops what goes between two nodes, their Pods included, both ways and silently; both reach everything else. */
+export async function cutBetween(node: NodeName, other: NodeName): Promise<void> {
+  await cutLink(...twoNodes(node, other))
+}
+
+export async function healBetween(node: NodeName, other: NodeName): Promise<void> {
+  await healLink(...twoNodes(node, other))
 }
 
 /** Kills kube-apiserver: connections break and its port refuses. etcd stays. */
@@ -331,6 +341,12 @@ function poweredOn(node: NodeName): NodePlan {
   const plan = parseNode(node, readSize())
   if (!isPoweredOn(plan)) throw new Error(`${plan.name} is off`)
   return plan
+}
+
+function twoNodes(node: NodeName, other: NodeName): [NodePlan, NodePlan] {
+  const plans: [NodePlan, NodePlan] = [poweredOn(node), poweredOn(other)]
+  if (plans[0].name === plans[1].name) throw new RangeError(`two nodes must be named, were both ${plans[0].name}`)
+  return plans
 }
 
 function signalApiServer(signal: NodeJS.Signals): void {

@@ -17,6 +17,8 @@ test.each([
   ['heal node1', { kind: 'heal', node: 'node1' }],
   ['cut-from-api node1', { kind: 'cut-from-api', node: 'node1' }],
   ['heal-from-api node1', { kind: 'heal-from-api', node: 'node1' }],
+  ['cut-between node1 2', { kind: 'cut-between', nodes: ['node1', '2'] }],
+  ['heal-between node1 node2', { kind: 'heal-between', nodes: ['node1', 'node2'] }],
 ])('%j is understood', (line, want) => {
   expect(parseCommand(line.split(' ').filter(Boolean))).toEqual(want)
 })
@@ -27,6 +29,8 @@ test.each([
   ['power-off', 'power-off takes a node, was given ""'],
   ['cut node1 node2', 'cut takes a node, was given "node1 node2"'],
   ['load', 'load takes the path of an image archive, was given ""'],
+  ['cut-between node1', 'cut-between takes two nodes, was given "node1"'],
+  ['heal-between 1 2 3', 'heal-between takes two nodes, was given "1 2 3"'],
   ['up --nodes ten', 'nodes must be an integer from 1 to 9, was "ten"'],
   ['up --nodes=0', 'nodes must be an integer from 1 to 9, was "0"'],
 ])('%j is refused with what must be', (line, message) => {

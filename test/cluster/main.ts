@@ -6,8 +6,10 @@ import {
   clusterStatus,
   clusterUp,
   cut,
+  cutBetween,
   cutFromApi,
   heal,
+  healBetween,
   healFromApi,
   kubeconfigPath,
   loadImage,
@@ -15,7 +17,7 @@ import {
   powerOn,
   recycle,
 } from './cluster.ts'
-import { type Command, type NodeCommand, parseCommand } from './command.ts'
+import { type Command, type LinkCommand, type NodeCommand, parseCommand } from './command.ts'
 import { kubectl } from './world-processes.ts'
 
 const ON_NODE: Readonly<Record<NodeCommand['kind'], (node: string, signal: AbortSignal) => Promise<void>>> = {
@@ -27,8 +29,14 @@ const ON_NODE: Readonly<Record<NodeCommand['kind'], (node: string, signal: Abort
   'heal-from-api': healFromApi,
 }
 
+const ON_LINK: Readonly<Record<LinkCommand['kind'], (node: string, other: string) => Promise<void>>> = {
+  'cut-between': cutBetween,
+  'heal-between': healBetween,
+}
+
 async function main(command: Command, signal: AbortSignal): Promise<void> {
   if ('node' in command) return await ON_NODE[command.kind](command.node, signal)
+  if ('nodes' in command) return await ON_LINK[command.kind](...command.nodes)
   switch (command.kind) {
     case 'help':
       return print(command.text)

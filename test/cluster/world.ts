@@ -2,7 +2,7 @@
  * Networks: the world's namespace with its bridge, a namespace and a cable for each node. Every step can be done again on what is already there.
  */
 import { existsSync } from 'node:fs'
-import { API_PORT, BRIDGE, type NodePlan, SOURCE_NETWORKS, WORLD, WORLD_ADDRESS, WORLD_ADDRESS_V6 } from './plan.ts'
+import { BRIDGE, type NodePlan, SOURCE_NETWORKS, WORLD, WORLD_ADDRESS, WORLD_ADDRESS_V6 } from './plan.ts'
 import { inNamespace } from './processes.ts'
 import { runCommand } from '#test/support/command.ts'
 
@@ -48,25 +48,6 @@ export async function disconnectNode(node: NodePlan): Promise<void> {
 /** The cable as it is, without carrier. */
 export async function setCable(node: NodePlan, state: 'up' | 'down'): Promise<void> {
   await ip(WORLD, [`link set ${node.link} ${state}`])
-}
-
-const API_CUT = 'inet mtafleet_api_cut'
-
-/** Drops what goes between a node (its Pods included) and the API server, both ways; open connections fall silent. All else flows. */
-export async function cutApi(node: NodePlan): Promise<void> {
-  const rules = `
-    add table ${API_CUT}
-    delete table ${API_CUT}
-    table ${API_CUT} {
-      chain to_api_from_node { type filter hook output priority filter; ip daddr ${WORLD_ADDRESS} tcp dport ${API_PORT} drop; }
-      chain to_api_from_pods { type filter hook forward priority filter; ip daddr ${WORLD_ADDRESS} tcp dport ${API_PORT} drop; }
-      chain from_api { type filter hook input priority filter; ip saddr ${WORLD_ADDRESS} tcp sport ${API_PORT} drop; ip saddr ${WORLD_ADDRESS} tcp dport 10250 drop; }
-    }`
-  await runCommand([...inNamespace(node.namespace), 'nft', '-f', '-'], { input: rules })
-}
-
-export async function healApi(node: NodePlan): Promise<void> {
-  await runCommand([...inNamespace(node.namespace), 'nft', '-f', '-'], { input: `add table ${API_CUT}\ndelete table ${API_CUT}\n` })
 }
 
 export function namespaceExists(namespace: string): boolean {
