@@ -102,6 +102,13 @@ export class Pair {
     })
   }
 
+  /** Returns when every copy is in the record's set, whatever the operator says of it or does not. */
+  async inRecord(withinMillis = 120_000): Promise<void> {
+    await this.#stage.waitFor(`all ${this.#copies} copies of ${this.name} to be in the record`, withinMillis, async () => {
+      return (await this.record()).inSync.length === this.#copies
+    })
+  }
+
   /** Waits until one copy alone is in the set, and answers with when that was written, in milliseconds since the epoch. */
   async aloneSince(withinMillis = 30_000): Promise<number> {
     return await this.#stage.waitFor(`${this.name} to go on with one copy`, withinMillis, async () => {
@@ -147,10 +154,27 @@ export class Pair {
     const deliveredAt = await this.#stage.waitFor(`${heir.name} to deliver`, withinMillis, async () => {
       const all = await this.#stage.internet.arrivals()
       const times = all.filter((one) => heir.addresses.includes(one.sourceAddress)).map(({ at }) => Date.parse(at))
+      // After its claim: a killed primary that goes on has the same addresses, and what it sent last may arrive after the fault.
       const since = times.filter((at) => at > Math.max(faultAt, heir.claimedAt))
       return since.length > 0 && Math.min(...since)
     })
     return { saidMillis: heir.claimedAt - faultAt, acceptedMillis: acceptedAt - faultAt, deliveredMillis: deliveredAt - faultAt }
+  }
+
+  /** The longest time, from then until now, in which no new client was served. */
+  longestPause(probe: Load, since: number): number {
+    return longestBetween(
+      since,
+      probe.soFar().map(({ acceptedAt }) => Date.parse(acceptedAt)),
+    )
+  }
+
+  /** The longest time, from then until now, in which nothing arrived. */
+  async longestDeliveryPause(since: number): Promise<number> {
+    return longestBetween(
+      since,
+      (await this.#stage.internet.arrivals()).map(({ at }) => Date.parse(at)),
+    )
   }
 
   // Promises
@@ -160,9 +184,10 @@ export class Pair {
    * A client that was told 5yz was promised nothing, but nobody should have been.
    */
   async mustHaveArrived(failovers: number): Promise<{ readonly accepted: number; readonly arrived: number; readonly duplicated: number }> {
-    for (const load of this.#loads) load.stop()
+    const loads = this.#loads.splice(0)
+    for (const load of loads) load.stop()
     const reports: LoadReport[] = []
-    for (const load of this.#loads) reports.push(await load.finished(120_000))
+    for (const load of loads) reports.push(await load.finished(120_000))
     const all = mergeReports(reports)
     const verdict = await this.#stage.allArrived(this.name, all)
     mustEqual('messages that were refused for good', all.refused, [])
@@ -201,6 +226,11 @@ function mustBeInTurn(turns: readonly Turn[], wanted: readonly Member[]): readon
     `transactions must be begun by ${want.join(', then ')} and by nobody out of turn, were by ${JSON.stringify(turns)}`,
   )
   return turns
+}
+
+function longestBetween(since: number, times: readonly number[]): number {
+  const later = [since, ...times.filter((at) => at >= since).toSorted((a, b) => a - b), Date.now()]
+  return Math.max(...later.slice(1).map((at, index) => at - later[index]!))
 }
 
 function memberOf({ metadata, spec }: MTAInstance): Member {

@@ -11,7 +11,12 @@ import { scenario as imageRollout } from './image-rollout.ts'
 import { scenario as neighbours } from './neighbours.ts'
 import { scenario as nodePowerCut } from './node-power-cut.ts'
 import { scenario as operatorKilled } from './operator-killed.ts'
+import { longScenario as pairApiFrozenForLong, scenario as pairApiFrozen } from './pair-api-frozen.ts'
+import { withDefault as pairBackAndForth, withFast as pairBackAndForthFast } from './pair-back-and-forth.ts'
+import { scenario as pairCuts } from './pair-cuts.ts'
+import { scenario as pairOperatorAbsent } from './pair-operator-absent.ts'
 import { scenario as pairPower } from './pair-power.ts'
+import { scenario as pairSignals } from './pair-signals.ts'
 import { scenario as scaleUnderLoad } from './scale-under-load.ts'
 import type { Scenario } from './scenario.ts'
 import { scenario as secretRotated } from './secret-rotated.ts'
@@ -39,6 +44,13 @@ export const SCENARIOS: readonly Scenario[] = [
   nodePowerCut,
   standbyTakesOver,
   pairPower,
+  pairSignals,
+  pairCuts,
+  pairOperatorAbsent,
+  pairApiFrozen,
+  pairApiFrozenForLong,
+  pairBackAndForth,
+  pairBackAndForthFast,
   addressesMove,
   twoStandbys,
   apiServerDown,

@@ -59,7 +59,8 @@ export class Stage implements AsyncDisposable {
   readonly clientExec: readonly string[]
   readonly #fleet: Fleet
   readonly #world: World
-  readonly #say: (text: string) => void
+  /** One line for whoever watches. */
+  readonly say: (text: string) => void
   readonly #loads: Load[] = []
   /** Stream → its source addresses with the names they must say. */
   readonly #sources = new Map<string, Record<string, string>>()
@@ -72,7 +73,7 @@ export class Stage implements AsyncDisposable {
     this.internet = this.#world.internet
     this.clientExec = this.#world.clientExec
     this.#fleet = fleet
-    this.#say = say
+    this.say = say
   }
 
   async prepare(): Promise<void> {
@@ -94,6 +95,11 @@ export class Stage implements AsyncDisposable {
 
   kubectl(...args: string[]): Promise<string> {
     return this.#fleet.kubectl('-n', this.namespace, ...args)
+  }
+
+  /** In the namespace of the operator. */
+  operatorKubectl(...args: string[]): Promise<string> {
+    return this.#fleet.kubectl('-n', this.operatorNamespace, ...args)
   }
 
   async apply(...manifests: readonly Manifest[]): Promise<void> {
@@ -281,10 +287,10 @@ export class Stage implements AsyncDisposable {
   }
 
   async operatorLeader(): Promise<{ readonly identity: string; readonly pod: string }> {
-    const leases = JSON.parse(await this.#fleet.kubectl('-n', this.operatorNamespace, 'get', 'leases', '-o', 'json')) as {
+    const leases = JSON.parse(await this.operatorKubectl('get', 'leases', '-o', 'json')) as {
       items: { spec: { holderIdentity?: string } }[]
     }
-    const pods = JSON.parse(await this.#fleet.kubectl('-n', this.operatorNamespace, 'get', 'pods', '-o', 'json')) as { items: Pod[] }
+    const pods = JSON.parse(await this.operatorKubectl('get', 'pods', '-o', 'json')) as { items: Pod[] }
     for (const lease of leases.items) {
       const identity = lease.spec.holderIdentity ?? ''
       const pod = pods.items.find((one) => identity.startsWith(one.metadata.name))
@@ -371,7 +377,7 @@ export class Stage implements AsyncDisposable {
     mustEqual('messages from a wrong address or by a wrong name', verdict.wrongSource, [])
     if (!this.#world.seesSources) await this.#mustBeNamed(Object.values(sources ?? {}))
     const duplicated = verdict.duplicated.reduce((sum, one) => sum + one.extraCopies, 0)
-    this.#say(`  ${streamName}: accepted ${report.accepted.length}, arrived ${verdict.arrived}, twice ${duplicated}`)
+    this.say(`  ${streamName}: accepted ${report.accepted.length}, arrived ${verdict.arrived}, twice ${duplicated}`)
     return { arrived: verdict.arrived, duplicated }
   }
 
