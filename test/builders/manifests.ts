@@ -25,8 +25,9 @@ export const nodeAddress = (node: number, k: number) => ({
   nodeName: `node${node}`,
 })
 
-/** Source address K (1 to 4) that no local node has of itself: DNS names as many nodes as the cluster could have, and that is the last of them. */
-export const movingAddress = (k: number) => ({ address: `192.0.2.9${k}`, hostName: `mta-9${k}.senders.example` })
+/** Source addresses K (1 to 4) that no local node has of itself: DNS names as many nodes as the cluster could have, and that is the last of them. */
+export const movingAddresses = (k: number) =>
+  [`192.0.2.9${k}`, `2001:db8:0:9::${k}`].map((address) => ({ address, hostName: `mta-9${k}.senders.example` }))
 
 export const namespace = (name: string, labels: Readonly<Record<string, string>> = {}): Manifest => ({
   apiVersion: 'v1',

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { formatPasswordHash, hashPassword } from '#agent/submission/password-hash.ts'
 import type { Condition } from '#crds/meta.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
-import { type Manifest, movingAddress, namespace, pool, secret, stream, type StreamOptions } from '#test/builders/manifests.ts'
+import { type Manifest, movingAddresses, namespace, pool, secret, stream, type StreamOptions } from '#test/builders/manifests.ts'
 import { type Certificate } from '#test/support/certificates.ts'
 import { CommandFailed, runCommand } from '#test/support/command.ts'
 import { waitFor } from '#test/support/wait.ts'
@@ -160,7 +160,8 @@ export class Stage implements AsyncDisposable {
   ): Promise<void> {
     const { nodes, addressesOf = [1, 2], attachment, ...streamOptions } = options
     const certificate = await this.issueCertificate(name)
-    const addresses = attachment === 'Managed' ? addressesOf.map(movingAddress) : await this.#world.sourceAddresses(nodes, addressesOf)
+    const addresses =
+      attachment === 'Managed' ? addressesOf.flatMap(movingAddresses) : await this.#world.sourceAddresses(nodes, addressesOf)
     const { queue, ...here } = await this.#world.streamOptions()
     await this.apply(
       secret(`${name}-tls`, { 'tls.crt': certificate.certificate, 'tls.key': certificate.key }, 'kubernetes.io/tls'),
