@@ -47,8 +47,25 @@ export const scenario: Scenario = {
     const pauseMillis = third!.from - second!.to
     mustEqual('messages that a switchover sent twice', total.duplicated - counts.duplicated, 0)
     must(pauseMillis < PAUSE_MILLIS, `a switchover must cost less than ${PAUSE_MILLIS} ms of sending, cost ${pauseMillis} ms`)
+    await mustComeAndGo(stage)
     return { ...total, ...gap, switchoverMillis: last.claimedAt - askedAt, pauseMillis }
   },
+}
+
+/** Without standbys an address comes with the only instance, and goes with it. */
+async function mustComeAndGo(stage: Stage): Promise<void> {
+  await stage.deploy('single', { nodes: [], addressesOf: [3], attachment: 'Managed' })
+  const [instance] = await stage.instances('single')
+  const node = Number(instance!.spec.nodeName!.replace(/^node/, ''))
+  const load = await stage.load('single', { count: 50, connections: 2, domains: ['plain.example'] })
+  const report = await load.finished(60_000)
+  mustEqual('accepted by a single instance', report.accepted.length, 50)
+  await stage.allArrived('single', report, { alone: true })
+  const own = instance!.spec.addresses.map(({ address }) => address)
+  const held = async () => (await stage.addressesOn(node)).filter((address) => own.includes(address))
+  mustEqual(`addresses of ${instance!.metadata.name} on node ${node}`, (await held()).toSorted(), own.toSorted())
+  await stage.kubectl('delete', 'sendingstream', 'single', '--timeout=120s')
+  mustEqual(`addresses on node ${node} when the instance is gone`, await held(), [])
 }
 
 /** All addresses of the pair are on the node of the one and none on that of the other, and the pool says so. */
