@@ -75,6 +75,8 @@ export type Primary = {
   readonly attachFrom: Millis
   readonly rights: Rights
   readonly followers: readonly Follower[]
+  /** Those that have said that they end, and have not come again since. */
+  readonly leaving: readonly Copy[]
   /** Sequence of the last entry here, and of the last that is fsynced here. */
   readonly last: number
   readonly synced: number
@@ -119,6 +121,7 @@ export type RoleEvent =
   | { readonly kind: 'force'; readonly at: Millis; readonly force: Force }
   // At a primary.
   | { readonly kind: 'followed'; readonly at: Millis; readonly copy: Copy }
+  | { readonly kind: 'leaving'; readonly at: Millis; readonly copy: Copy }
   | { readonly kind: 'followerLeft'; readonly at: Millis; readonly copy: Copy }
   | { readonly kind: 'promised'; readonly at: Millis; readonly copy: Copy; readonly number: number }
   | { readonly kind: 'confirmed'; readonly at: Millis; readonly copy: Copy; readonly sequence: number; readonly complete: boolean }

@@ -39,6 +39,7 @@ export function leads(reign: { readonly epoch: number; readonly at: Millis; read
     attachFrom: reign.attachFrom,
     rights: NO_RIGHTS,
     followers: [],
+    leaving: [],
     last: 0,
     synced: 0,
     lastWriteAt: Number.NEGATIVE_INFINITY,
@@ -122,8 +123,9 @@ function dropStale(state: AgentState, role: Primary, at: Millis): Primary {
 
 // The set (R7).
 
-/** Neither an answer to a beacon nor a confirmation for `removeAfter`. */
+/** Neither an answer to a beacon nor a confirmation for `removeAfter`; or none to be expected. */
 function isOverdue(state: AgentState, role: Primary, { copy, at }: { readonly copy: Copy; readonly at: Millis }): boolean {
+  if (includes(role.leaving, copy)) return true
   const follower = followerOf(role, copy)
   const answered = Math.max(role.rights.answered.get(keyOf(copy))?.at ?? 0, follower?.counted?.at ?? 0)
   const lacksSince = follower?.lacks?.since ?? Number.POSITIVE_INFINITY
@@ -188,8 +190,16 @@ function writeSet(state: AgentState, role: Primary, { at, record }: { readonly a
 
 export function followed(role: Primary, event: EventOf<'followed'>): Primary {
   const lacks = role.last > 0 ? { lacks: { sequence: role.last, since: event.at } } : {}
-  return { ...role, followers: [...withoutFollower(role, event.copy), { copy: event.copy, confirmed: 0, complete: false, ...lacks }] }
+  const leaving = role.leaving.filter((one) => keyOf(one) !== keyOf(event.copy))
+  return {
+    ...role,
+    leaving,
+    followers: [...withoutFollower(role, event.copy), { copy: event.copy, confirmed: 0, complete: false, ...lacks }],
+  }
 }
+
+/** It is taken out of the set without the wait that finds one out who says nothing. Its word counts as long as the record has it (R3). */
+export const leaving = (role: Primary, event: EventOf<'leaving'>): Primary => ({ ...role, leaving: [...role.leaving, event.copy] })
 
 export const followerLeft = (role: Primary, event: EventOf<'followerLeft'>): Primary => ({
   ...role,

@@ -243,6 +243,24 @@ describe('a primary with a standby', () => {
     expect(acknowledges(settled.state, 4)).toBe('alone')
   })
 
+  test('removes one that ends in order at once, needs it until that has won, and hands nothing over to it', () => {
+    const left = play(led, { kind: 'leaving', at: 9_300, copy: c }, { kind: 'followerLeft', at: 9_301, copy: c }).state
+    const { version: _, ...content } = pair
+    const removing = play(left, tick(9_920), read(9_930, 5, pair))
+    expect(removing.effects).toEqual([{ kind: 'write', call: 6, base: '9', content: { ...content, inSync: [b] } }])
+    const entry: readonly RoleEvent[] = [
+      { kind: 'appended', at: 9_940, last: 4 },
+      { kind: 'synced', at: 9_940, sequence: 4 },
+    ]
+    expect(acknowledges(play(removing.state, ...entry).state, 4)).toBe('wait')
+    expect(effectsOf(left, { kind: 'switchover', at: 9_310 })).toEqual([{ kind: 'switchoverRefused', because: 'NoHeir' }])
+  })
+
+  test('removes nobody who said so and has come again', () => {
+    const back = play(led, { kind: 'leaving', at: 9_300, copy: c }, { kind: 'followed', at: 9_400, copy: c }).state
+    expect(effectsOf(back, tick(9_920)).map(({ kind }) => kind)).toEqual(['beacon'])
+  })
+
   test('stops for good when the record names another holder', () => {
     const step = play(led, tick(20_000), read(20_050, 5, { ...record, version: '11', epoch: 6 }))
     expect(step.effects).toEqual([{ kind: 'stepDown', epoch: 5 }])

@@ -60,6 +60,7 @@ const STEPS: Steps = {
       ? stay({ ...state, role: { ...state.role, force: event.force } })
       : { state, effects: [{ kind: 'forceRefused', because: 'NotStandby' }] },
   followed: (state, event) => asPrimary(state, (role) => primary.followed(role, event)),
+  leaving: (state, event) => asPrimary(state, (role) => primary.leaving(role, event)),
   followerLeft: (state, event) => asPrimary(state, (role) => primary.followerLeft(role, event)),
   promised: (state, event) => asPrimary(state, (role) => primary.promised(state, role, event)),
   confirmed: (state, event) => asPrimary(state, (role) => primary.confirmed(state, role, event)),

@@ -46,6 +46,7 @@ async function serve(onFollow: FollowerPorts['onFollow'] = () => WELCOME): Promi
     incarnation: 'ai',
     onFollow,
     onPromise: (session, number) => heard.push(`promise ${number} of ${session}`),
+    onLeaving: (session) => heard.push(`${session} is leaving`),
     onEnd: (session, because) => heard.push(`end of ${session}: ${because}`),
     onFault: (instance, because) => heard.push(`fault of ${instance}: ${because}`),
   }
@@ -105,8 +106,10 @@ test('a follower finds its primary, and its promises arrive', async () => {
   found?.link.send(5, { kind: 'promise', number: 2 })
   await waitFor('the promise', () => primary.heard.length > 0)
   expect(primary.heard).toEqual(['promise 2 of 1'])
-  found?.link.close()
-  await waitFor('the end', () => primary.heard.length > 1)
+  found?.link.send(5, { kind: 'leaving' })
+  found?.link.end()
+  await waitFor('the end', () => primary.heard.length > 2)
+  expect(primary.heard).toEqual(['promise 2 of 1', '1 is leaving', 'end of 1: ended by the follower'])
 })
 
 test('one who does not lead says so, and is asked again', async () => {

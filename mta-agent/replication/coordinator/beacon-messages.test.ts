@@ -17,6 +17,7 @@ const message: fc.Arbitrary<BeaconMessage> = fc.oneof(
   fc.record({ kind: fc.constant('refused' as const), because: fc.constantFrom('NotPrimary', 'Behind', 'OtherShard'), text: fc.string() }),
   fc.record({ kind: fc.constantFrom('beacon' as const, 'promise' as const, 'heard' as const), number }),
   fc.record({ kind: fc.constant('over' as const), last: number }),
+  fc.constant({ kind: 'leaving' as const }),
 )
 
 const framed = (sent: BeaconMessage) => {

@@ -5,7 +5,7 @@ import { parseJson } from '../log-link/parse-json.ts'
 /**
  * What is said on the beacon link (README.md section 6), → from standby to primary:
  *
- *   → follow   ← welcome | refused   ← beacon → promise | heard …   ← over
+ *   → follow   ← welcome | refused   ← beacon → promise | heard …   → leaving   ← over
  *
  * Each frame carries the epoch: `follow` the highest that the standby has seen, all others that of the session.
  */
@@ -43,6 +43,8 @@ export type BeaconMessage =
   | { readonly kind: 'promise'; readonly number: number }
   /** The beacon came, and is answered with no promise: its log is not cut yet. Says that somebody is there, and nothing else. */
   | { readonly kind: 'heard'; readonly number: number }
+  /** This process ends in order: nobody need wait for its word. What it promised stays promised. */
+  | { readonly kind: 'leaving' }
   /** R6. `last`: the last sequence of the epoch. */
   | { readonly kind: 'over'; readonly last: number }
 
@@ -50,7 +52,7 @@ export type BeaconMessage =
 export const BEACON_FRAME_LIMIT = 4_096
 
 /** Numbers are never used twice. */
-const TYPES = { follow: 1, welcome: 2, refused: 3, beacon: 4, promise: 5, heard: 6, over: 7 } as const satisfies Record<
+const TYPES = { follow: 1, welcome: 2, refused: 3, beacon: 4, promise: 5, heard: 6, over: 7, leaving: 8 } as const satisfies Record<
   BeaconMessage['kind'],
   number
 >
@@ -81,6 +83,8 @@ export function encodeBeaconMessage(message: BeaconMessage): { readonly type: nu
       return { type, parts: [encodeNumber(message.number)] }
     case 'over':
       return { type, parts: [encodeNumber(message.last)] }
+    case 'leaving':
+      return { type, parts: [] }
   }
 }
 
@@ -100,6 +104,8 @@ export function decodeBeaconMessage({ type, payload }: Pick<Frame, 'type' | 'pay
       return { kind, number: decodeNumber(kind, payload) }
     case 'over':
       return { kind, last: decodeNumber(kind, payload) }
+    case 'leaving':
+      return { kind }
     case undefined:
       throw new LinkFault(`a frame must be of a known type, was of ${type}`)
   }

@@ -132,6 +132,16 @@ describe('a standby', () => {
     expect(coordinator.state.role).toEqual({ kind: 'standby', following: 4 })
   })
 
+  test('that ends in order says so to its primary, as its last word', () => {
+    const coordinator = start()
+    const wire = openWire()
+    coordinator.onFound({ peer, epoch: 4, welcome, link: wire })
+    coordinator.take({ kind: 'logJoined', session: 1, epoch: 4, complete: true })
+    coordinator.take({ kind: 'stop' })
+    expect([wire.sent, wire.ended]).toEqual([[{ epoch: 4, kind: 'leaving' }], ['end']])
+    expect(told.map(({ kind }) => kind)).toContain('sessionEnded')
+  })
+
   test('looks for another when there was no log to follow, and only then', () => {
     const coordinator = start()
     const wire = openWire()

@@ -109,7 +109,7 @@ export class Coordinator {
   stop(): void {
     this.#ended.abort()
     this.#reign?.abort()
-    this.#primary.end('stopped')
+    this.#primary.leave()
     this.#followers.endAll()
   }
 
@@ -159,6 +159,10 @@ export class Coordinator {
 
   readonly onPromise = (session: number, number: number): void => {
     this.#ofFollower(session, (copy) => ({ kind: 'promised', copy, number }))
+  }
+
+  readonly onLeaving = (session: number): void => {
+    this.#ofFollower(session, (copy) => ({ kind: 'leaving', copy }))
   }
 
   readonly onFollowerEnd = (session: number, because: string): void => {

@@ -88,15 +88,25 @@ export class FollowedPrimary {
     if (current.isJoined) this.#ports.dispatch({ kind: 'sessionEnded' })
   }
 
+  /** This process ends: the primary need not find out by waiting. */
+  leave(): void {
+    const current = this.#current
+    if (current === undefined || current.isEnding) return
+    current.found.link.send(current.found.epoch, { kind: 'leaving' })
+    this.#end(current, 'stopped', 'said')
+  }
+
   /** By this side. */
   end(because: string): void {
     if (this.#current) this.#end(this.#current, because)
   }
 
-  #end(current: Session, because: string): void {
+  /** `said`: there are last words, which must still leave. */
+  #end(current: Session, because: string, how: 'now' | 'said' = 'now'): void {
     if (current.isEnding) return
     current.isEnding = true
-    current.found.link.close()
+    if (how === 'said') current.found.link.end()
+    else current.found.link.close()
     this.#told(current, because)
     this.#ports.tell({ kind: 'sessionEnded', session: current.session })
     if (current.isJoined) this.#ports.dispatch({ kind: 'sessionEnded' })

@@ -14,6 +14,8 @@ export type FollowerPorts = {
   /** May it follow? With `welcome` a session begins, and `end` ends it. */
   readonly onFollow: (request: FollowRequest) => Welcomed | { readonly kind: 'refused'; readonly because: 'NotPrimary' | 'Behind' }
   readonly onPromise: (session: number, number: number) => void
+  /** It ends in order; the end of the session follows. */
+  readonly onLeaving: (session: number) => void
   /** Comes once for each session that began. */
   readonly onEnd: (session: number, because: string) => void
   readonly onFault: (instance: string, because: string) => void
@@ -78,6 +80,7 @@ async function listen(ports: FollowerPorts, link: BeaconLink, { session, epoch }
   try {
     for await (const message of readSession(link, epoch, ports.timers.promise)) {
       if (message.kind === 'promise') ports.onPromise(session, message.number)
+      else if (message.kind === 'leaving') ports.onLeaving(session)
       else if (message.kind !== 'heard') throw new LinkFault(`a follower must answer beacons, said ${message.kind}`)
     }
     return 'ended by the follower'

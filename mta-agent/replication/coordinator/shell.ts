@@ -124,9 +124,9 @@ export class Shell {
 
   #serve(socket: TLSSocket, peer: string): Promise<void> {
     const { recordName: shard, self, timing } = this.#ports.settings
-    const { onFollow, onPromise, onFollowerEnd: onEnd } = this.#coordinator
+    const { onFollow, onPromise, onLeaving, onFollowerEnd: onEnd } = this.#coordinator
     const onFault = (instance: string, because: string) => this.#seldom.say('warn', 'link with a follower failed', { instance, because })
-    const ports = { timers: timersOf(timing), shard, incarnation: self.incarnation, onFollow, onPromise, onEnd, onFault }
+    const ports = { timers: timersOf(timing), shard, incarnation: self.incarnation, onFollow, onPromise, onLeaving, onEnd, onFault }
     return serveFollower(ports, socket, peer)
   }
 
