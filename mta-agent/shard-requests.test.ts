@@ -12,6 +12,13 @@ test('a switchover is asked for once, by the one who leads that epoch', () => {
   expect(planRequests(first.asked, switchover('9'), 9)).toMatchObject({ switchover: 9 })
 })
 
+test('a switchover that was refused is asked for again, as long as its annotation stands and its epoch is led', () => {
+  const { asked } = planRequests(NO_REQUESTS, switchover('7'), 7)
+  expect(planRequests(asked, switchover('7'), 7, true)).toEqual({ asked, switchover: 7 })
+  expect(planRequests(asked, {}, 7, true)).toEqual({ asked })
+  expect(planRequests(asked, switchover('7'), 8, true)).toEqual({ asked })
+})
+
 test('a switchover of another reign waits until that is led, and may never be', () => {
   const before = planRequests(NO_REQUESTS, switchover('7'), undefined)
   expect(before).toEqual({ asked: NO_REQUESTS })

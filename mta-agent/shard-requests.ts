@@ -3,7 +3,8 @@ import { parsePromotion, parseSwitchover, type Promotion } from './contract/requ
 
 /**
  * What annotations of the own MTAInstance ask for. Whoever reads one twice must come to the same: each value is acted on once in this process,
- * and what it names (an epoch, a version of the record) makes one that is out of date nothing.
+ * and what it names (an epoch, a version of the record) makes one that is out of date nothing. A switchover that was refused is asked for again as
+ * long as its annotation stands: the operator sees a standby in the record before this process has read that it is there.
  */
 
 export type Annotations = Readonly<Record<string, string>> | undefined
@@ -19,12 +20,12 @@ export type RequestPlan = {
   readonly force?: Promotion
 }
 
-/** `leads`: the epoch that this instance leads, if it does. A switchover of any other is not for now. */
-export function planRequests(asked: Requests, annotations: Annotations, leads: number | undefined): RequestPlan {
+/** `leads`: the epoch that this instance leads, if it does; a switchover of any other is not for now. `wasRefused`: the one that was asked for last. */
+export function planRequests(asked: Requests, annotations: Annotations, leads: number | undefined, wasRefused = false): RequestPlan {
   const switchover = annotations?.[ANNOTATIONS.switchover]
   const promotion = annotations?.[ANNOTATIONS.promoteGranted]
-  const epoch = switchover === undefined || switchover === asked.switchover ? undefined : parseSwitchover(switchover)
-  const force = promotion === undefined || promotion === asked.promotion ? undefined : parsePromotion(promotion)
+  const epoch = ifNew(switchover, wasRefused ? undefined : asked.switchover, parseSwitchover)
+  const force = ifNew(promotion, asked.promotion, parsePromotion)
   const begins = epoch !== undefined && epoch === leads
   return {
     asked: { switchover: begins ? switchover : asked.switchover, promotion: force ? promotion : asked.promotion },
@@ -32,3 +33,6 @@ export function planRequests(asked: Requests, annotations: Annotations, leads: n
     ...(force && { force }),
   }
 }
+
+const ifNew = <T>(text: string | undefined, before: string | undefined, parse: (text: string) => T | undefined): T | undefined =>
+  text === undefined || text === before ? undefined : parse(text)

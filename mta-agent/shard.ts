@@ -9,7 +9,7 @@ import type { LogQueueStore } from './queue/log-queue.ts'
 import type { QueueStore } from './queue/queue-store.ts'
 import type { ApiAccess, CoordinatorSettings, Endpoint, PeerAddress, ToCoordinator } from './replication/coordinator/messages.ts'
 import { type CoordinatorThread, openCoordinator } from './replication/coordinator/open-coordinator.ts'
-import { type Gate, type Member, type MemberLog, openMember } from './replication/member/member.ts'
+import { type Gate, type Member, type MemberLog, type MemberReport, openMember } from './replication/member/member.ts'
 import type { Tenure } from './address-plan.ts'
 import type { ManagedAddresses } from './managed-addresses.ts'
 import { monotonicMillis } from './replication/monotonic-clock.ts'
@@ -67,6 +67,9 @@ export async function openShard(options: ShardOptions): Promise<Shard> {
   return shard
 }
 
+/** By then the record has been read again, and a standby that was busy has answered. */
+const ASKED_AGAIN_AFTER = 2_000
+
 /** How often it is looked whether a switchover has come to its end. */
 const HANDED_OVER_EVERY = 20
 
@@ -86,6 +89,8 @@ class OpenShard implements Shard {
   #member: Member | undefined
   #thread: CoordinatorThread | undefined
   #asked: Requests = NO_REQUESTS
+  #refused: MemberReport['refusal']
+  #askAgain: NodeJS.Timeout | undefined
   #instance: MTAInstance
   readonly permission: Permission = {
     mayStart: () => this.#thread?.cell.mayStart(monotonicMillis()) ?? false,
@@ -121,6 +126,7 @@ class OpenShard implements Shard {
       log,
       onChange: () => {
         this.#ask()
+        this.#noteRefusal()
         onChange()
       },
       onBroken,
@@ -207,11 +213,20 @@ class OpenShard implements Shard {
     if (follows()) await wait(2 * timersOf(requireReplication(this.#instance.spec).timing).beacon)
   }
 
+  #noteRefusal(): void {
+    const refusal = this.#member?.report().refusal
+    if (refusal === this.#refused) return
+    this.#refused = refusal
+    if (refusal?.request !== 'Switchover') return
+    clearTimeout(this.#askAgain)
+    this.#askAgain = setTimeout(() => this.#ask(true), ASKED_AGAIN_AFTER)
+  }
+
   /** A switchover waits until the epoch that it names is led here. */
-  #ask(): void {
+  #ask(wasRefused = false): void {
     const facts = this.#member?.report().facts
     const leads = facts?.role === 'Primary' ? facts.epoch : undefined
-    const { asked, switchover, force } = planRequests(this.#asked, this.#instance.metadata.annotations, leads)
+    const { asked, switchover, force } = planRequests(this.#asked, this.#instance.metadata.annotations, leads, wasRefused)
     this.#asked = asked
     if (switchover !== undefined) this.#post({ kind: 'switchover', epoch: switchover })
     if (force !== undefined) this.#post({ kind: 'force', ...force })
@@ -227,6 +242,7 @@ class OpenShard implements Shard {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#askAgain)
     await this.#resources.disposeAsync()
   }
 }
