@@ -161,6 +161,35 @@ test('a primary whose process is to end hands over first', async () => {
   expect(lastFailover?.durationMillis).toBeLessThan(3_000)
 })
 
+test('a primary that is told to end as soon as it has handed over gives its word first, so that its heir need not wait', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using shard = await openPair(provider)
+  const [a, b] = shard.agents
+  await a.ask({ [ANNOTATIONS.switchover]: String((await a.status())!.epoch) })
+  await waitFor('the end of the reign', () => a.lines.some(({ msg }) => msg === 'stepped down'), { everyMillis: 1 })
+  a.kill('SIGTERM')
+  const last = await waitFor('the heir to act', async () => (await b.status())?.lastFailover, { everyMillis: 100 })
+  expect(last.reason).toBe('Switchover')
+  expect(last.durationMillis).toBeLessThan(2_000)
+})
+
+test('a standby that ends in order holds up nobody', async () => {
+  await using provider = await openProvider({ name: 'plain' })
+  await using shard = await openPair(provider)
+  const [a, b] = shard.agents
+  const stop = new AbortController()
+  const load = submit(a, 'first', { stop: stop.signal })
+  await waitFor('some mail', () => load.accepted.length > 100, { everyMillis: 10 })
+  b.kill('SIGTERM')
+  await inSync(a, 1)
+  const before = load.accepted.length
+  await waitFor('more mail', () => load.accepted.length > before + 100, { everyMillis: 10 })
+  stop.abort()
+  const { accepted } = await load.running
+  const times = accepted.map(({ acceptedAt }) => Date.parse(acceptedAt)).toSorted((one, other) => one - other)
+  expect(Math.max(...times.slice(1).map((at, index) => at - times[index]!))).toBeLessThan(2_000)
+})
+
 test('an API server that is away stops no mail; a killed primary comes back as standby and takes what it lacks', async () => {
   await using provider = await openProvider({ name: 'plain' })
   await using shard = await openPair(provider)

@@ -51,7 +51,10 @@ export type Shard = AsyncDisposable & {
   /** A changed document, or only other annotations. */
   take(instance: MTAInstance): void
   readonly permission: Permission
-  /** This process will end: a primary hands over to its standby. Resolves when that leads, when it cannot be done, or when the signal aborts. */
+  /**
+   * This process will end: a primary hands over to its standby. Resolves when that leads and has this one's promise, when it cannot be done, or
+   * when the signal aborts.
+   */
   handOver(signal: AbortSignal): Promise<void>
   /** For the store: the lowest sequence that a follower still needs. */
   neededFrom(): number
@@ -203,9 +206,12 @@ class OpenShard implements Shard {
 
   async handOver(signal: AbortSignal): Promise<void> {
     const { facts, refusal } = this.#opened().report()
-    if (facts?.role !== 'Primary' || !facts.followers.some(({ needed }) => needed)) return
-    this.#options.log.info({ epoch: facts.epoch }, 'handing over')
-    this.#post({ kind: 'switchover', epoch: facts.epoch })
+    // One that has handed over already may be told to end before it follows its heir.
+    const hasLed = facts?.role === 'Standby' && facts.lastChange !== undefined
+    if (facts?.role === 'Primary' && facts.followers.some(({ needed }) => needed)) {
+      this.#options.log.info({ epoch: facts.epoch }, 'handing over')
+      this.#post({ kind: 'switchover', epoch: facts.epoch })
+    } else if (!hasLed) return
     // The next primary acts when this copy, which is still in the set, has promised: to go before would make it wait until it may remove it.
     const follows = (): boolean => this.#opened().report().facts?.following !== undefined
     const isRefused = (): boolean => this.#opened().report().refusal !== refusal
