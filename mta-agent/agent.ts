@@ -9,6 +9,7 @@ import { ConfigFault } from './config.ts'
 import type { QueueReport } from './contract/admin-api.ts'
 import { openCredentials, type Credentials } from './credentials.ts'
 import { DamagedMail } from './damaged-mail.ts'
+import { DocumentKeeper } from './document-keeper.ts'
 import type { Permission, Scheduler, SchedulerOptions } from './delivery/ports.ts'
 import { openScheduler } from './delivery/scheduler.ts'
 import { healthOf, judgeReady, type Activity } from './health.ts'
@@ -61,6 +62,8 @@ export type DocumentSource = {
   /** Tells the world; rejects when it could not. */
   write(instance: MTAInstance, report: Report, signal: AbortSignal): Promise<void>
   keep(instance: MTAInstance, directory: string): Promise<void>
+  /** Takes away what was kept there. */
+  forget(directory: string): Promise<void>
 }
 
 /** Runs until `stop`; resolves when everything is closed. Throws ConfigFault, and what a part could not go on with. */
@@ -80,8 +83,7 @@ class RunningAgent {
   #stopping = false
   /** Generation of the document that was taken last. */
   #taken: number | undefined
-  /** One writing after the other: two at once would rename each other's file away. Never rejects. */
-  #keeping: Promise<void> = Promise.resolve()
+  readonly #keeper: DocumentKeeper
   #parts: Parts | undefined
   #shard: Shard | undefined
   #addresses: ManagedAddresses | undefined
@@ -89,6 +91,13 @@ class RunningAgent {
   constructor(ports: AgentPorts, settings: Settings, document: MTAInstance) {
     this.#ports = ports
     this.#settings = settings
+    const { queue } = settings.instance.spec.directories
+    this.#keeper = new DocumentKeeper({
+      keep: (instance) => ports.source.keep(instance, queue),
+      forget: () => ports.source.forget(queue),
+      onChange: () => this.#wake.poke(),
+      onFailure: (error) => ports.log.warn({ error }, 'document not kept'),
+    })
     this.#conditions = document.status?.conditions
     this.#taken = document.metadata.generation
     // Awaited below, and rejected at most once; without this a fault during start would count as unhandled.
@@ -103,10 +112,10 @@ class RunningAgent {
     this.#parts = parts
     const ended = new AbortController()
     const follow = source.follow((instance) => this.#take(instance), ended.signal)
-    const report = this.#report(ended.signal)
     const scrubbing = this.#scrub(parts, ended.signal)
-    this.#keeping = this.#keeping.then(() => this.#keep())
-    await this.#keeping
+    // Before the first report: what a process before this one has kept may name addresses that this one does not have.
+    await this.#keeper.keep(this.#settings.instance)
+    const report = this.#report(ended.signal)
     announce(log, { ports: parts.ports, mode: this.#settings.submission.mode, version: this.#ports.version }, 'ready')
     try {
       await Promise.race([aborted(stop), this.#broken.promise, follow, report])
@@ -119,7 +128,7 @@ class RunningAgent {
       } finally {
         ended.abort()
       }
-      await Promise.all([follow, report, scrubbing, this.#keeping])
+      await Promise.all([follow, report, scrubbing, this.#keeper.settled()])
     }
     log.info({}, 'stopped')
   }
@@ -305,7 +314,7 @@ class RunningAgent {
     this.#parts?.scheduler.reconfigure()
     this.#addresses?.reconsider()
     this.#reconfigureSubmission()
-    this.#keeping = this.#keeping.then(() => this.#keep())
+    void this.#keeper.keep(this.#settings.instance)
     this.#wake.poke()
   }
 
@@ -319,16 +328,6 @@ class RunningAgent {
   #reconfigureSubmission(): void {
     // It can fail where the port of implicit TLS, opened late, is taken: then the agent ends as it would have at its start.
     this.#parts?.submission.reconfigure().catch((error: unknown) => this.#breakWith(error))
-  }
-
-  /** A full disk must not keep the agent from taking a changed document; it only cannot start from it without the API server. */
-  async #keep(): Promise<void> {
-    const { instance } = this.#settings
-    try {
-      await this.#ports.source.keep(instance, instance.spec.directories.queue)
-    } catch (error) {
-      this.#ports.log.warn({ error }, 'document not kept')
-    }
   }
 
   #report(signal: AbortSignal): Promise<void> {
@@ -376,8 +375,9 @@ class RunningAgent {
       wantedAddresses: wanted,
       presentAddresses: managed?.held ?? presentAddresses(wanted, networkInterfaces()),
       ...(managed && { managed }),
-      // One that was taken out of the document is free when no connection is open from it, and where it was brought, when it is gone again.
-      usedAddresses: [...new Set([...scheduler.usedAddresses(), ...(this.#addresses?.there() ?? [])])],
+      // One that was taken out of the document is free when no connection is open from it, when what is kept does not name it either, and where it was
+      // brought, when it is gone again.
+      usedAddresses: [...new Set([...scheduler.usedAddresses(), ...this.#keeper.addresses(), ...(this.#addresses?.there() ?? [])])],
       unbindable: scheduler.unavailableAddresses(),
       credentials: credentials.judge(Date.now()),
       storage: {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { ConfigFault } from './config.ts'
-import { keepDocument, readDocumentFile, readKeptDocument } from './document.ts'
+import { forgetDocument, keepDocument, readDocumentFile, readKeptDocument } from './document.ts'
 import { describeFault } from './fatal.ts'
 
 let directory: string
@@ -17,6 +17,14 @@ test('a kept document is used by the instance of the same uid, without its statu
   const instance = { ...document, metadata: { ...document.metadata, uid: 'one', generation: 7 } }
   await keepDocument(directory, { ...instance, status: { podName: 'x' } })
   expect(await readKeptDocument(directory, 'one')).toEqual({ kind: 'usable', instance })
+})
+
+test('one that was taken away is not used, and it is no fault when there was none', async () => {
+  await forgetDocument(directory)
+  const document = await example()
+  await keepDocument(directory, { ...document, metadata: { ...document.metadata, uid: 'one' } })
+  await forgetDocument(directory)
+  expect(await readKeptDocument(directory, 'one')).toMatchObject({ kind: 'unusable', because: 'None' })
 })
 
 test('a kept document of another instance, a damaged one and none are not used, each for its reason', async () => {

@@ -1,4 +1,4 @@
-import { open, readFile, rename } from 'node:fs/promises'
+import { open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse as parseYaml } from 'yaml'
 import { InvalidDocument, parseMTAInstance, type UnknownFields } from '#crds/parse.ts'
@@ -48,6 +48,22 @@ export async function keepDocument(directory: string, instance: MTAInstance): Pr
     await file.close()
   }
   await rename(`${path}.new`, path)
+  await syncDirectory(directory)
+}
+
+/** For good: after a power cut too there is none. */
+export async function forgetDocument(directory: string): Promise<void> {
+  await rm(join(directory, KEPT), { force: true })
+  await syncDirectory(directory)
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r')
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
+  }
 }
 
 export type KeptDocument =

@@ -35,6 +35,7 @@ export function openFileSource(path: string, log: AgentLog): DocumentSource & As
     },
     // The file itself is what the next start reads.
     keep: async () => {},
+    forget: async () => {},
     [Symbol.asyncDispose]: async () => {},
   }
 }

@@ -9,7 +9,7 @@ import { runReflector } from '#kube/reflector.ts'
 import { resource } from '#kube/resources.ts'
 import type { Config } from './config.ts'
 import { ConfigFault } from './config.ts'
-import { keepDocument, parseDocument, readKeptDocument } from './document.ts'
+import { forgetDocument, keepDocument, parseDocument, readKeptDocument } from './document.ts'
 import type { AgentLog } from './log.ts'
 import type { Report } from './report.ts'
 
@@ -36,6 +36,7 @@ export type InstanceClient = AsyncDisposable & {
   write(instance: MTAInstance, report: Report, signal: AbortSignal): Promise<void>
   /** For the next start without the API server. */
   keep(instance: MTAInstance, directory: string): Promise<void>
+  forget(directory: string): Promise<void>
 }
 
 const RETRY_MILLIS = 2_000
@@ -70,6 +71,7 @@ export function openInstanceClient(server: ApiServer, source: ClusterSource, log
       await client.applyStatus(MTA_INSTANCES, { metadata, status: { agent, conditions } }, { owner: FIELD_OWNERS.agent }, { signal })
     },
     keep: (instance, directory) => keepDocument(directory, instance),
+    forget: (directory) => forgetDocument(directory),
     [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
   }
 }
