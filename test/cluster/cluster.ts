@@ -199,8 +199,8 @@ export async function fillVolume(node: NodeName, slot: Slot): Promise<void> {
   await fillDisk(volumePath(node, slot))
 }
 
-export function emptyVolume(node: NodeName, slot: Slot): void {
-  emptyDisk(volumePath(node, slot))
+export async function emptyVolume(node: NodeName, slot: Slot): Promise<void> {
+  await emptyDisk(volumePath(node, slot))
 }
 
 type PersistentVolume = { metadata: { name: string; labels?: Record<string, string> }; status?: { phase?: string } }

@@ -58,6 +58,6 @@ test('a disk that is filled has no room for a block, and has it again when it is
   await fillDisk(disk.path)
   const write = () => writeFileSync(join(disk.path, 'one'), Buffer.alloc(4096, 1))
   expect(write).toThrow('ENOSPC')
-  emptyDisk(disk.path)
+  await emptyDisk(disk.path)
   write()
 })

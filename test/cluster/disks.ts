@@ -75,8 +75,10 @@ async function allocate(file: string, offset: number, length: number): Promise<b
   }
 }
 
-export function emptyDisk(path: string): void {
+/** Durably: a disk that fails a moment later does not have its filler back. */
+export async function emptyDisk(path: string): Promise<void> {
   rmSync(join(path, FILLER), { force: true })
+  await runCommand(['sync', '--file-system', path])
 }
 
 /** The kernel unmounts a dead node's disks a moment after its last process is gone; until then they must not be mounted again. */
