@@ -17,6 +17,8 @@ import { scenario as pairCuts } from './pair-cuts.ts'
 import { scenario as pairOperatorAbsent } from './pair-operator-absent.ts'
 import { scenario as pairPower } from './pair-power.ts'
 import { scenario as pairSignals } from './pair-signals.ts'
+import { scenario as pairDrain } from './pair-drain.ts'
+import { scenario as pairUpgrade } from './pair-upgrade.ts'
 import { scenario as scaleUnderLoad } from './scale-under-load.ts'
 import type { Scenario } from './scenario.ts'
 import { scenario as secretRotated } from './secret-rotated.ts'
@@ -53,6 +55,8 @@ export const SCENARIOS: readonly Scenario[] = [
   pairBackAndForthFast,
   addressesMove,
   twoStandbys,
+  pairDrain,
+  pairUpgrade,
   apiServerDown,
 ]
 

@@ -400,16 +400,23 @@ export class Stage implements AsyncDisposable {
       ['get', 'sendingstreams,ippools,mtainstances,pods,pvc', '-o', 'wide'],
       ['describe', 'mtainstances'],
       ['get', 'events', '--sort-by=.lastTimestamp'],
-      ['logs', '-l', 'mtafleet.io/stream', '--tail=40', '--prefix'],
+      ['logs', '-l', 'mtafleet.io/stream', '--tail=4000', '--prefix'],
     ]
     const parts = await Promise.all(looks.map((args) => this.kubectl(...args).catch((error: unknown) => String(error))))
-    return parts.map((text, index) => `$ kubectl ${looks[index]!.join(' ')}\n${text}`).join('\n')
+    return parts.map((text, index) => `$ kubectl ${looks[index]!.join(' ')}\n${withoutMail(text)}`).join('\n')
   }
 
   #serverName(streamName: string): string {
     return `${streamName}-submission.${this.namespace}.svc`
   }
 }
+
+/** Of a log that has a line or two for each message, what else is in it. */
+const withoutMail = (text: string): string =>
+  text
+    .split('\n')
+    .filter((line) => !/"msg":"(delivered|message accepted)"/.test(line))
+    .join('\n')
 
 function ofReport(report: Books): (messageId: string | null) => boolean {
   const mine = new Set([...report.accepted, ...report.unfinished].map((one) => one.messageId))

@@ -1,0 +1,75 @@
+import type { Condition } from '#crds/meta.ts'
+import type { MTAInstance } from '#crds/mta-instance.ts'
+import type { ReplicationStatus } from '#crds/replication.ts'
+import type { Accepted } from '#test/internet/load.ts'
+import { must, mustEqual } from './scenario.ts'
+import type { Stage } from './stage.ts'
+
+/** What an admin sees of a pair: conditions, columns, events, and how long clients were without it. */
+
+export type Wanted = { readonly status: Condition['status']; readonly reason?: string }
+
+/** Waits until the condition of this object is so, and answers with it. */
+export async function conditionIs(stage: Stage, object: `${string}/${string}`, type: string, wanted: Wanted): Promise<Condition> {
+  const [kind, name] = object.split('/') as [string, string]
+  const { status, reason } = wanted
+  return await stage.waitFor(`${type}=${status} ${reason ?? ''} of ${object}`, 90_000, async () => {
+    const is = await stage.condition(kind, name, type)
+    return is?.status === status && (reason === undefined || is.reason === reason) && is
+  })
+}
+
+/** How the instance says that it became primary; waits until it speaks of this epoch. */
+export async function lastFailover(
+  stage: Stage,
+  { name, epoch }: { readonly name: string; readonly epoch: number },
+): Promise<NonNullable<ReplicationStatus['lastFailover']>> {
+  return await stage.waitFor(`${name} to say how it came to lead epoch ${epoch}`, 30_000, async () => {
+    const { status } = await stage.read<MTAInstance>('mtainstance', name)
+    const { role, epoch: of, lastFailover: last } = status?.agent?.replication ?? {}
+    return role === 'Primary' && of === epoch && last
+  })
+}
+
+/** `kubectl get mtainstances -o wide`, a row for each instance, by its headings. */
+export async function columnsOf(stage: Stage, stream: string): Promise<readonly Readonly<Record<string, string>>[]> {
+  const text = await stage.kubectl('get', 'mtainstances', '-l', `mtafleet.io/stream=${stream}`, '-o', 'wide')
+  const [heading = '', ...rows] = text.trimEnd().split('\n')
+  const columns = [...heading.matchAll(/\S+(?: \S+)*\s*/g)].map((match) => ({ title: match[0].trim(), from: match.index }))
+  return rows.map((row) =>
+    Object.fromEntries(columns.map(({ title, from }, index) => [title, row.slice(from, columns[index + 1]?.from).trim()])),
+  )
+}
+
+/** Reasons of the events of this object, as often as they were told. */
+export async function eventsOf(stage: Stage, object: string): Promise<readonly { readonly reason: string; readonly note: string }[]> {
+  type Event = { readonly reason?: string; readonly note?: string; readonly message?: string; readonly involvedObject?: { name?: string } }
+  const events = await stage.list<Event>('events')
+  return events
+    .filter(({ involvedObject }) => involvedObject?.name === object)
+    .map(({ reason = '', message = '', note = message }) => ({ reason, note }))
+}
+
+/** The longest time between two messages that were accepted one after the other, from the last before `from` on, and when it began. */
+export function longestPause(accepted: readonly Accepted[], from: number, to = Number.POSITIVE_INFINITY): Pause {
+  const times = accepted.map(({ acceptedAt }) => Date.parse(acceptedAt)).toSorted((a, b) => a - b)
+  const first = times.findLastIndex((at) => at <= from)
+  const within = times.slice(Math.max(0, first)).filter((at) => at <= to)
+  const pauses = within.slice(1).map((at, index) => ({ at: within[index]!, millis: at - within[index]! }))
+  return pauses.reduce((longest, one) => (one.millis > longest.millis ? one : longest), { at: from, millis: 0 })
+}
+
+export type Pause = { readonly at: number; readonly millis: number }
+
+/** Throws when clients had to wait longer. */
+export function mustBeShort(what: string, { at, millis }: Pause, most: number): void {
+  must(millis < most, `${what}: a new client must wait less than ${most} ms, waited ${millis} ms from ${new Date(at).toISOString()} on`)
+}
+
+/** What of a queue's volume its node needs to know. */
+export async function slotOf(stage: Stage, instance: string): Promise<number> {
+  const volume = await stage.kubectl('get', 'pvc', `${instance}-queue`, '-o', 'jsonpath={.spec.volumeName}')
+  const slot = await stage.kubectl('get', 'pv', volume, '-o', String.raw`jsonpath={.metadata.labels.mtafleet\.test/slot}`)
+  mustEqual(`slot of ${volume} is a number`, /^\d+$/.test(slot), true)
+  return Number(slot)
+}
