@@ -17,7 +17,10 @@ import { scenario as pairCuts } from './pair-cuts.ts'
 import { scenario as pairOperatorAbsent } from './pair-operator-absent.ts'
 import { scenario as pairPower } from './pair-power.ts'
 import { scenario as pairSignals } from './pair-signals.ts'
+import { scenario as pairCertificates } from './pair-certificates.ts'
+import { scenario as pairDisks } from './pair-disks.ts'
 import { scenario as pairDrain } from './pair-drain.ts'
+import { longScenario as pairRebuiltLarge, scenario as pairRebuilt } from './pair-rebuilt.ts'
 import { scenario as pairUpgrade } from './pair-upgrade.ts'
 import { scenario as scaleUnderLoad } from './scale-under-load.ts'
 import type { Scenario } from './scenario.ts'
@@ -57,6 +60,10 @@ export const SCENARIOS: readonly Scenario[] = [
   twoStandbys,
   pairDrain,
   pairUpgrade,
+  pairCertificates,
+  pairDisks,
+  pairRebuilt,
+  pairRebuiltLarge,
   apiServerDown,
 ]
 
