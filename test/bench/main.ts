@@ -1,3 +1,4 @@
+import { FAILOVER } from './failover.ts'
 import { REPLICATION } from './replication.ts'
 
 /** `npm run bench` lists what can be measured; `npm run bench -- NAME [OPTIONS]` measures it. What it prints are ratios from one run on one machine. */
@@ -9,7 +10,7 @@ export type Bench = {
   run(args: readonly string[]): Promise<void>
 }
 
-const BENCHES: readonly Bench[] = [REPLICATION]
+const BENCHES: readonly Bench[] = [REPLICATION, FAILOVER]
 
 const [name, ...args] = process.argv.slice(2)
 const chosen = BENCHES.find((bench) => bench.name === name)

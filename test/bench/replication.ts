@@ -14,6 +14,7 @@ import type { Bench } from './main.ts'
 import { printRatios, printRound, type Round } from './print.ts'
 import { load } from './smtp-load.ts'
 import { openSink, type Sink } from './smtp-sink.ts'
+import { wholeNumber } from './whole-number.ts'
 
 /**
  * What a second copy costs: an agent alone and a pair with its standby in sync, real processes with real TLS and a real API server, loaded in turns
@@ -43,11 +44,6 @@ export const REPLICATION: Bench = {
       profile: values.profile,
     })
   },
-}
-
-function wholeNumber(text: string): number {
-  if (!/^[1-9]\d*$/.test(text)) throw new Error(`must be a whole number, was ${JSON.stringify(text)}`)
-  return Number(text)
 }
 
 type Plan = {
