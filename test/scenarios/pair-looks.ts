@@ -5,7 +5,7 @@ import type { Accepted } from '#test/internet/load.ts'
 import { must, mustEqual } from './scenario.ts'
 import type { Stage } from './stage.ts'
 
-/** What an admin sees of a pair: conditions, columns, events, and how long clients were without it. */
+/** What an admin sees of a pair: conditions, how its primary became one, and how long clients were without it. */
 
 export type Wanted = { readonly status: Condition['status']; readonly reason?: string }
 
@@ -29,25 +29,6 @@ export async function lastFailover(
     const { role, epoch: of, lastFailover: last } = status?.agent?.replication ?? {}
     return role === 'Primary' && of === epoch && last
   })
-}
-
-/** `kubectl get mtainstances -o wide`, a row for each instance, by its headings. */
-export async function columnsOf(stage: Stage, stream: string): Promise<readonly Readonly<Record<string, string>>[]> {
-  const text = await stage.kubectl('get', 'mtainstances', '-l', `mtafleet.io/stream=${stream}`, '-o', 'wide')
-  const [heading = '', ...rows] = text.trimEnd().split('\n')
-  const columns = [...heading.matchAll(/\S+(?: \S+)*\s*/g)].map((match) => ({ title: match[0].trim(), from: match.index }))
-  return rows.map((row) =>
-    Object.fromEntries(columns.map(({ title, from }, index) => [title, row.slice(from, columns[index + 1]?.from).trim()])),
-  )
-}
-
-/** Reasons of the events of this object, as often as they were told. */
-export async function eventsOf(stage: Stage, object: string): Promise<readonly { readonly reason: string; readonly note: string }[]> {
-  type Event = { readonly reason?: string; readonly note?: string; readonly message?: string; readonly involvedObject?: { name?: string } }
-  const events = await stage.list<Event>('events')
-  return events
-    .filter(({ involvedObject }) => involvedObject?.name === object)
-    .map(({ reason = '', message = '', note = message }) => ({ reason, note }))
 }
 
 /** The longest time between two messages that were accepted one after the other, from the last before `from` on, and when it began. */
