@@ -92,11 +92,11 @@ test('one that is refused is said so and asked for again; the others are used', 
   await addresses.letGo()
   addresses.hold(() => ALONE)
   await pass(50)
-  expect(addresses.report()).toEqual({ isDue: true, held: [B], refused: [refusal], fault: undefined })
+  expect(addresses.report()).toEqual({ tried: [A, B], held: [B], refused: [refusal], fault: undefined })
   state.refused = []
   await pass(1_100)
   expect([addresses.report(), asked.filter((one) => one.includes('attach')).length]).toEqual([
-    { isDue: true, held: [A, B], refused: [], fault: undefined },
+    { tried: [A, B], held: [A, B], refused: [], fault: undefined },
     2,
   ])
   await addresses.letGo()
@@ -108,7 +108,7 @@ test('a holder that dies: not held until it has attached again, and the fault is
   state.answer = () => Promise.reject(new HolderGone('the address holder ended the connection'))
   await pass(3_000)
   expect([addresses.report(), addresses.isAttached(A)]).toEqual([
-    { isDue: true, held: [], refused: [], fault: 'the address holder ended the connection' },
+    { tried: [A], held: [], refused: [], fault: 'the address holder ended the connection' },
     false,
   ])
   expect(warned).toEqual(['addresses not held {"error":"the address holder ended the connection"}'])

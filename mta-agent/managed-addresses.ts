@@ -26,8 +26,8 @@ export type ManagedAddressesOptions = {
 export type AddressLog = Readonly<Record<'info' | 'warn', (facts: object, message: string) => void>>
 
 export type AddressReport = {
-  /** Whether they are to be here now, and it is known what became of that. */
-  readonly isDue: boolean
+  /** Those that were asked for, and it is known what became of it. */
+  readonly tried: readonly string[]
   readonly held: readonly string[]
   readonly refused: readonly Refusal[]
   /** Why nothing is held, where it is not the fault of single addresses. */
@@ -52,7 +52,6 @@ export class ManagedAddresses implements AsyncDisposable {
   #tried: Tried = NOTHING_TRIED
   #refused: readonly Refusal[] = []
   #fault: string | undefined
-  #isDue = false
   /** All that may be on the node, each with the moment at which the kernel has dropped it in any case. */
   readonly #there = new Map<string, { readonly managed: ManagedAddress; readonly goneBy: Millis }>()
 
@@ -95,7 +94,7 @@ export class ManagedAddresses implements AsyncDisposable {
 
   report(): AddressReport {
     const held = [...this.#held].filter((address) => this.isAttached(address))
-    return { isDue: this.#isDue, held, refused: this.#refused, fault: this.#fault }
+    return { tried: this.#tried.wanted.map(({ address }) => address), held, refused: this.#refused, fault: this.#fault }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -106,7 +105,6 @@ export class ManagedAddresses implements AsyncDisposable {
   #begin(tenure: () => Tenure, signal: AbortSignal): void {
     if (signal.aborted) return
     this.#told = Number.NEGATIVE_INFINITY
-    this.#tried = NOTHING_TRIED
     let [isAttaching, isExtending] = [false, false]
     const look = (): void => {
       const deed = this.#plan(tenure(), { isAttaching, isExtending })
@@ -152,28 +150,28 @@ export class ManagedAddresses implements AsyncDisposable {
 
   async #attach(addresses: readonly ManagedAddress[], deadline: Millis, signal: AbortSignal): Promise<void> {
     for (const managed of addresses) this.#there.set(managed.address, { managed, goneBy: deadline + KERNEL_LATE })
-    await this.#ask(signal, async () => {
+    await this.#ask(signal, addresses, async () => {
       const answer = await this.#options.holder.attach(addresses, deadline)
       if (signal.aborted) return
+      this.#tried = { wanted: addresses, at: this.#options.clock() }
       for (const address of this.#there.keys()) if (!answer.held.includes(address)) this.#there.delete(address)
       this.#noteRefused(answer)
       this.#noteHeld(answer, deadline)
     })
-    if (!signal.aborted) this.#tried = { wanted: addresses, at: this.#options.clock() }
   }
 
   async #extend(deadline: Millis, signal: AbortSignal): Promise<void> {
     for (const [address, one] of this.#there) {
       if (this.#held.has(address)) this.#there.set(address, { ...one, goneBy: deadline + KERNEL_LATE })
     }
-    await this.#ask(signal, async () => {
+    await this.#ask(signal, this.#tried.wanted, async () => {
       const answer = await this.#options.holder.extend(deadline)
       if (!signal.aborted) this.#noteHeld(answer, deadline)
     })
   }
 
   /** Whatever fails, nothing is known to be held any more: it is attached again. */
-  async #ask(signal: AbortSignal, deed: () => Promise<void>): Promise<void> {
+  async #ask(signal: AbortSignal, wanted: Tried['wanted'], deed: () => Promise<void>): Promise<void> {
     try {
       await deed()
     } catch (error) {
@@ -181,9 +179,8 @@ export class ManagedAddresses implements AsyncDisposable {
       const fault = textOf(error)
       if (fault !== this.#fault) this.#options.log.warn({ error: fault }, 'addresses not held')
       this.#forget()
-      this.#isDue = true
       this.#fault = fault
-      this.#tried = { ...this.#tried, at: this.#options.clock() }
+      this.#tried = { wanted, at: this.#options.clock() }
       this.#options.onChange()
     }
   }
@@ -203,12 +200,11 @@ export class ManagedAddresses implements AsyncDisposable {
     // An answer that was overtaken by one to a later deadline.
     this.#heldUntil = Math.max(this.#heldUntil, deadline)
     this.#fault = undefined
-    this.#isDue = true
     if (!isAsBefore) this.#options.onChange()
   }
 
   #isAsBefore(held: readonly string[]): boolean {
-    return this.#isDue && held.length === this.#held.size && held.every((address) => this.isAttached(address))
+    return held.length === this.#held.size && held.every((address) => this.isAttached(address))
   }
 
   #forget(): void {
@@ -216,7 +212,7 @@ export class ManagedAddresses implements AsyncDisposable {
     this.#heldUntil = Number.NEGATIVE_INFINITY
     this.#refused = []
     this.#fault = undefined
-    this.#isDue = false
+    this.#tried = NOTHING_TRIED
   }
 
   /** A holder that does not confirm may be another one by the next time. After `goneBy` there is nothing left that it could confirm. */

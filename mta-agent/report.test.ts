@@ -40,13 +40,13 @@ const conditionOf = (change: Change, type: string) => {
 const queued = { messages: 2, recipients: 3, deferred: 1, contentBytes: 9, oldestAcceptedAt: NOW - 5_500 }
 
 test('of managed addresses it says which are on the node, and says so at once when they come or go', () => {
-  const managed = { isDue: true, refused: [], fault: undefined }
   const two = ['192.0.2.2', '192.0.2.1']
+  const managed = { tried: two, refused: [], fault: undefined }
   const before = written({ usedAddresses: two, wantedAddresses: two, presentAddresses: two, managed })
   expect(before.report.agent).toMatchObject({ addresses: ['192.0.2.1', '192.0.2.2'], attachedAddresses: ['192.0.2.1', '192.0.2.2'] })
   const plan = planReport(
     before,
-    facts({ usedAddresses: two, wantedAddresses: two, presentAddresses: [], managed: { ...managed, isDue: false } }),
+    facts({ usedAddresses: two, wantedAddresses: two, presentAddresses: [], managed: { ...managed, tried: [] } }),
     NOW,
   )
   expect(plan.kind === 'write' && plan.report.agent).toMatchObject({ addresses: ['192.0.2.1', '192.0.2.2'], attachedAddresses: [] })
@@ -139,7 +139,7 @@ describe('conditions', () => {
     ],
     [
       'AddressesPresent',
-      { presentAddresses: [], managed: { isDue: false, refused: [], fault: undefined } },
+      { presentAddresses: [], managed: { tried: [], refused: [], fault: undefined } },
       'True NotDue: the source addresses are attached when this instance may deliver, and not before',
     ],
     [
@@ -147,7 +147,7 @@ describe('conditions', () => {
       {
         wantedAddresses: ['192.0.2.1', '192.0.2.2'],
         managed: {
-          isDue: true,
+          tried: ['192.0.2.1', '192.0.2.2'],
           refused: [{ address: '192.0.2.2', reason: 'InUse', message: '02:00:00:00:00:01 answers for it' }],
           fault: undefined,
         },
@@ -156,8 +156,13 @@ describe('conditions', () => {
     ],
     [
       'AddressesPresent',
-      { presentAddresses: [], managed: { isDue: true, refused: [], fault: 'the address holder ended the connection' } },
+      { presentAddresses: [], managed: { tried: ['192.0.2.1'], refused: [], fault: 'the address holder ended the connection' } },
       'False AddressesMissing: must be on an interface of this node, are not: 192.0.2.1 (the address holder ended the connection)',
+    ],
+    [
+      'AddressesPresent',
+      { wantedAddresses: ['192.0.2.1', '192.0.2.2'], managed: { tried: ['192.0.2.1'], refused: [], fault: undefined } },
+      'True NotDue: the source addresses are attached when this instance may deliver, and not before',
     ],
     ['Drained', { activity: { mode: 'Drain' } }, 'True QueueEmpty: nothing is queued and nothing is accepted'],
     ['Drained', { activity: { mode: 'Drain', totals: queued } }, 'False Draining: messages are still queued'],

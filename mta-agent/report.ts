@@ -24,7 +24,7 @@ export type ReportFacts = {
   /** Those on an interface of this node; of managed ones those that the address holder holds. */
   readonly presentAddresses: readonly string[]
   /** Of an instance that attaches its addresses itself. */
-  readonly managed?: Pick<AddressReport, 'isDue' | 'refused' | 'fault'>
+  readonly managed?: Pick<AddressReport, 'tried' | 'refused' | 'fault'>
   /** Those that connections are or may be opened from, removed ones with open connections included. */
   readonly usedAddresses: readonly string[]
   /** Those that the kernel would not bind to, with the error code. */
@@ -100,8 +100,9 @@ function judgeDelivering({ activity, wantedAddresses, presentAddresses, unbindab
 }
 
 function judgeAddresses({ wantedAddresses, presentAddresses, managed, unbindable }: ReportFacts): Judgement {
-  const missing = wantedAddresses.filter((address) => !presentAddresses.includes(address))
-  if (missing.length > 0 && managed?.isDue === false) {
+  const absent = wantedAddresses.filter((address) => !presentAddresses.includes(address))
+  const missing = absent.filter((address) => managed?.tried.includes(address) ?? true)
+  if (absent.length > 0 && missing.length === 0) {
     // Nothing is wrong with it: of a shard, one has them.
     return { status: 'True', reason: 'NotDue', message: 'the source addresses are attached when this instance may deliver, and not before' }
   }

@@ -35,6 +35,8 @@ export type AgentProcessOptions = {
   /** Of an agent before: its queue is kept there. */
   readonly directory?: string
   readonly env?: Readonly<Record<string, string>>
+  /** A command that runs the one behind it in its own place, as `ip netns exec` does. */
+  readonly through?: readonly string[]
 }
 
 /** The caller removes a directory that it gave. */
@@ -47,7 +49,8 @@ export function startAgent(options: AgentProcessOptions = {}): AgentProcess {
   options.change?.(document)
   writeFileSync(configFile, stringify(document))
   const env = { ...process.env, TERMINATION_LOG: join(directory, 'termination.log'), ...options.env }
-  const child = spawn(process.execPath, [MAIN.pathname, '--config', configFile], { stdio: ['ignore', 'pipe', 'inherit'], env })
+  const [command, ...args] = [...(options.through ?? []), process.execPath, MAIN.pathname, '--config', configFile]
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'], env })
   const lines: LogLine[] = []
   let wake = Promise.withResolvers<void>()
   const turn = () => {

@@ -5,6 +5,7 @@ import { connect, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Arrival } from '#test/internet/arrival.ts'
+import type { BehaviourInput } from '#test/internet/behaviour.ts'
 import type { Accepted } from '#test/internet/load.ts'
 import type { Host } from '#test/support/lan.ts'
 import type { FromHub, ToHub } from './mail-hub.ts'
@@ -48,20 +49,24 @@ export async function openRelay(host: Host, kubeconfig: string, socket: string):
 export type MailHub = AsyncDisposable & {
   readonly port: number
   arrivals(): readonly Arrival[]
+  /** Transactions that were begun. */
+  beginnings(): number
   /** Resolves when all of it is accepted. */
   submit(submission: ToHub['submit']): Promise<readonly Accepted[]>
 }
 
-export async function openMailHub(host: Host, address: string): Promise<MailHub> {
+export async function openMailHub(host: Host, address: string, behaviour: BehaviourInput = {}): Promise<MailHub> {
   const arrivals: Arrival[] = []
+  let begun = 0
   const waiting = new Map<string, (accepted: readonly Accepted[]) => void>()
   const listening = Promise.withResolvers<number>()
-  const child = spawn('ip', ['netns', 'exec', host.namespace, process.execPath, HUB, address], {
+  const child = spawn('ip', ['netns', 'exec', host.namespace, process.execPath, HUB, address, JSON.stringify(behaviour)], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
   child.once('exit', (code) => listening.reject(new Error(`the hub must run, ended with ${code}`)))
   child.on('message', (message: FromHub) => {
     if (message.kind === 'listening') listening.resolve(message.port)
+    else if (message.kind === 'begun') begun = message.count
     else if (message.kind === 'arrived') arrivals.push(message.arrival)
     else waiting.get(message.run)?.(message.accepted)
   })
@@ -69,6 +74,7 @@ export async function openMailHub(host: Host, address: string): Promise<MailHub>
   return {
     port,
     arrivals: () => arrivals.filter(({ outcome }) => outcome === 'arrived'),
+    beginnings: () => begun,
     submit: (submission) =>
       new Promise((resolve) => {
         waiting.set(submission.run, resolve)
