@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { runCommand } from '#test/support/command.ts'
-import { emptyDisk, failDisk, fillDisk } from './disks.ts'
+import { waitFor } from '#test/support/wait.ts'
+import { emptyDisk, failDisk, fillDisk, findLoops } from './disks.ts'
 
 /** A disk as nodes have them; mounting it needs root. */
 async function openDisk() {
@@ -19,6 +20,11 @@ async function openDisk() {
     path,
     remount: async () => {
       await runCommand(['umount', path])
+      // The kernel lets go of the loop device a moment later, and refuses a second one for the file until then.
+      await waitFor('the loop device to be gone', async () => (await findLoops(folder)).length === 0, {
+        withinMillis: 30_000,
+        everyMillis: 20,
+      })
       await mount()
     },
     [Symbol.asyncDispose]: async () => {
