@@ -60,18 +60,27 @@ export class HolderClient implements AddressHolder, Disposable {
     return this.#ask({ ask: 'extend', deadline })
   }
 
+  /** Names only what may be there because of this client: the same address may by now be another Pod's on this node. */
   async remove(): Promise<void> {
-    if (this.#named.size === 0) return
+    this.#forgetGone()
+    const asked = new Map(this.#named)
+    if (asked.size === 0) return
     try {
-      await this.#ask({ ask: 'remove', addresses: [...this.#named.keys()] })
+      await this.#ask({ ask: 'remove', addresses: [...asked.keys()] })
     } catch (error) {
-      throw new AddressesUncertain(Math.max(...this.#named.values()), error)
+      throw new AddressesUncertain(Math.max(...asked.values()), error)
     }
+    // What was attached again meanwhile has another deadline.
+    for (const [address, until] of asked) if (this.#named.get(address) === until) this.#named.delete(address)
+  }
+
+  #forgetGone(): void {
+    const now = this.#options.clock()
+    for (const [address, until] of this.#named) if (until + KERNEL_LATE < now) this.#named.delete(address)
   }
 
   #note(deadline: Millis): void {
-    const now = this.#options.clock()
-    for (const [address, until] of this.#named) if (until + KERNEL_LATE < now) this.#named.delete(address)
+    this.#forgetGone()
     for (const address of this.#wanted) this.#named.set(address, deadline)
   }
 

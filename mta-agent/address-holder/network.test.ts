@@ -205,6 +205,20 @@ test.concurrent('a second agent is refused, and the first keeps what it has', as
   expect(await managed(left)).toEqual([A, A6])
 })
 
+test.concurrent('an address that was removed and is held by another Pod of the node since is left alone', async () => {
+  await using setting = await openSetting()
+  const { left, client } = setting
+  await client.attach(BOTH, now() + 9_900)
+  await client.remove()
+  using directory = temporaryDirectory()
+  const socket = join(directory.path, 'holder.sock')
+  await using _other = await openHolder(left, socket)
+  using heir = new HolderClient({ path: socket, clock: now })
+  await heir.attach(BOTH, now() + 9_900)
+  await client.remove()
+  expect(await managed(left)).toEqual([A, A6])
+})
+
 test.concurrent('a clock that is not ours is noticed before anything is held by it', async () => {
   await using setting = await openSetting()
   using stranger = new HolderClient({ path: setting.socket, clock: () => now() - 60_000 })
