@@ -14,7 +14,7 @@ import type { Tenure } from './address-plan.ts'
 import type { ManagedAddresses } from './managed-addresses.ts'
 import { monotonicMillis } from './replication/monotonic-clock.ts'
 import { openPeerTls } from './replication/peer-tls.ts'
-import { timersOf } from './replication/timers.ts'
+import { type Timers, timersOf } from './replication/timers.ts'
 import { buildReplicationStatus } from './replication-status.ts'
 import type { RoleDelivery } from './role-delivery.ts'
 import { NO_REQUESTS, planRequests, type Requests } from './shard-requests.ts'
@@ -144,7 +144,9 @@ class OpenShard implements Shard {
   #tenure(): Tenure {
     const cell = this.#thread?.cell
     if (cell === undefined) return NO_TENURE
-    return { from: cell.attachFrom(), acts: cell.actsUntil(), right: cell.rightUntil() }
+    // In this order: between two reigns `attachFrom` is never, so that a mix of both attaches nothing early.
+    const [acts, right] = [cell.actsUntil(), cell.rightUntil()]
+    return { from: cell.attachFrom(), acts, right }
   }
 
   #settings(replication: FixedReplication): Omit<CoordinatorSettings, 'cell'> {
@@ -212,11 +214,27 @@ class OpenShard implements Shard {
       this.#options.log.info({ epoch: facts.epoch }, 'handing over')
       this.#post({ kind: 'switchover', epoch: facts.epoch })
     } else if (!hasLed) return
-    // The next primary acts when this copy, which is still in the set, has promised: to go before would make it wait until it may remove it.
-    const follows = (): boolean => this.#opened().report().facts?.following !== undefined
-    const isRefused = (): boolean => this.#opened().report().refusal !== refusal
-    while (!follows() && !isRefused() && !signal.aborted) await wait(HANDED_OVER_EVERY)
-    if (follows()) await wait(2 * timersOf(requireReplication(this.#instance.spec).timing).beacon)
+    const { promise, call } = this.#timers()
+    // One who has handed over already waits no longer than until its heir would be given up.
+    const ended = hasLed ? AbortSignal.any([signal, AbortSignal.timeout(promise + call)]) : signal
+    await this.#untilFollowing({ epoch: facts.epoch, refusal }, ended)
+  }
+
+  /** The next primary acts when this copy, which is still in the set, has promised: to go before would make it wait until it may remove it. */
+  async #untilFollowing(before: { readonly epoch: number; readonly refusal: MemberReport['refusal'] }, ended: AbortSignal): Promise<void> {
+    const state = (): 'waits' | 'follows' | 'refused' | 'leads again' => {
+      const { facts, refusal } = this.#opened().report()
+      if (facts?.following !== undefined) return 'follows'
+      // Its heir may end before it acts, and then nobody is left to follow.
+      if (facts?.role === 'Primary' && facts.epoch > before.epoch) return 'leads again'
+      return refusal === before.refusal ? 'waits' : 'refused'
+    }
+    while (state() === 'waits' && !ended.aborted) await wait(HANDED_OVER_EVERY)
+    if (state() === 'follows') await wait(2 * this.#timers().beacon)
+  }
+
+  #timers(): Timers {
+    return timersOf(requireReplication(this.#instance.spec).timing)
   }
 
   #noteRefusal(): void {
@@ -248,8 +266,8 @@ class OpenShard implements Shard {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearTimeout(this.#askAgain)
     await this.#resources.disposeAsync()
+    clearTimeout(this.#askAgain)
   }
 }
 

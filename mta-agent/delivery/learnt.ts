@@ -137,7 +137,7 @@ export class Learnt {
 
   /** Writes what is left to write, where this copy still leads. Nothing is written afterwards. */
   async end(): Promise<void> {
-    if (this.#ended) return
+    if (this.#ended) return await this.#writing
     this.#ended = true
     clearTimeout(this.#timer)
     this.#writing = this.#writing.then(() => this.#write(Infinity))

@@ -247,8 +247,10 @@ export class Member implements AsyncDisposable {
   }
 
   #noteRefusal(refusal: NonNullable<MemberReport['refusal']>): void {
+    // It may be asked for again every few seconds.
+    const isNews = this.#refusal?.request !== refusal.request || this.#refusal.because !== refusal.because
     this.#refusal = refusal
-    this.#options.log.warn(refusal, 'request refused')
+    if (isNews) this.#options.log.warn(refusal, 'request refused')
     this.#options.onChange()
   }
 
