@@ -65,6 +65,8 @@ test('a primary that is killed is replaced within a promise, and comes back as a
   await a.kill()
   await waitFor('the standby to act', () => b.acts, QUICK)
   expect(monotonicMillis() - killed).toBeLessThan(CLAIMED_WITHIN)
+  // What may be done is in the cell before what has happened is told.
+  await waitFor('the standby to say how', () => b.status?.lastChange !== undefined, QUICK)
   expect(b.status?.lastChange).toMatchObject({ reason: 'PrimaryLost' })
   await a.restart()
   await waitFor('both to be in sync', async () => inSync(await shard.record()).length === 2, QUICK)
