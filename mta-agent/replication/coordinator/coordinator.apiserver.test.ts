@@ -4,7 +4,7 @@ import { type Client, openClient } from '#kube/client.ts'
 import { openKubeconfig } from '#kube/config.ts'
 import { type ApiServer, openApiServer } from '#test/cluster/api-server.ts'
 import { openPeerCertificates, type PeerCertificates } from '#test/support/peer-certificates.ts'
-import { inSync, openShard, type Shard } from '#test/replication/shard.ts'
+import { inSync, type Member, openShard, type Shard } from '#test/replication/shard.ts'
 import { waitFor } from '#test/support/wait.ts'
 import { monotonicMillis } from '../monotonic-clock.ts'
 import { DRIFT, FAST_TIMERS as timers } from '../timers.ts'
@@ -42,6 +42,9 @@ const QUICK = { withinMillis: 20_000, everyMillis: 20 }
 /** A standby's promise at worst, one read, one write; and what a busy machine adds. */
 const CLAIMED_WITHIN = timers.promise / (1 - DRIFT) + 2 * timers.call + 700
 
+/** What may be done is in the cell before what has happened is told. */
+const lastChange = (member: Member) => waitFor('it to say how it came to act', () => member.status?.lastChange, QUICK)
+
 test('the first copy leads, announces itself, and takes its standby into the set', async () => {
   await using shard = await openPair('birth')
   const [a, b] = shard.members
@@ -65,9 +68,7 @@ test('a primary that is killed is replaced within a promise, and comes back as a
   await a.kill()
   await waitFor('the standby to act', () => b.acts, QUICK)
   expect(monotonicMillis() - killed).toBeLessThan(CLAIMED_WITHIN)
-  // What may be done is in the cell before what has happened is told.
-  await waitFor('the standby to say how', () => b.status?.lastChange !== undefined, QUICK)
-  expect(b.status?.lastChange).toMatchObject({ reason: 'PrimaryLost' })
+  expect(await lastChange(b)).toMatchObject({ reason: 'PrimaryLost' })
   await a.restart()
   await waitFor('both to be in sync', async () => inSync(await shard.record()).length === 2, QUICK)
   const record = await shard.record()
@@ -168,7 +169,7 @@ test('a switchover hands over without waiting for a promise, and nobody is missi
     set: 2,
     overlaps: [],
   })
-  expect(b.status?.lastChange).toMatchObject({ reason: 'Switchover' })
+  expect(await lastChange(b)).toMatchObject({ reason: 'Switchover' })
   expect(pause).toBeLessThan(1_000)
 })
 
@@ -182,7 +183,7 @@ test('a primary without a standby is back as soon as its process is', async () =
   const started = monotonicMillis()
   await waitFor('it to act', () => a.acts, QUICK)
   expect(monotonicMillis() - started).toBeLessThan(timers.promise / 2)
-  expect(a.status?.lastChange).toMatchObject({ reason: 'Restarted' })
+  expect(await lastChange(a)).toMatchObject({ reason: 'Restarted' })
 })
 
 test('of two standbys one takes over, and acts only with the promise of the other', async () => {
@@ -222,5 +223,5 @@ test('a copy that is out of the set is promoted by word of an admin, and by that
     forced: epoch + 1,
     set: ['forced-b/forced-b-copy'],
   })
-  expect(b.status?.lastChange).toMatchObject({ reason: 'Forced' })
+  expect(await lastChange(b)).toMatchObject({ reason: 'Forced' })
 })
