@@ -19,7 +19,7 @@ import * as children from './objects/stream-children.ts'
 import { planFailoverEvents } from './standbys/failover-events.ts'
 import { buildReplication, type Member } from './standbys/peers.ts'
 import { listLost } from './standbys/lost.ts'
-import { requestsTo } from './standbys/requests.ts'
+import { fullMayLeaveAfter, requestsTo } from './standbys/requests.ts'
 import { planShards, releaseRecords, type ShardPlan } from './standbys/plan-shards.ts'
 import { isReplicated } from './standbys/shard.ts'
 import { byAge, findObject, type FleetSnapshot, formatName, instancesOf, isControlledBy, isDeleting } from './snapshot.ts'
@@ -93,8 +93,8 @@ export function planStream(
 const NO_CHANGES: ShardPlan = { changes: [], events: [] }
 
 function recheckOf(fleet: FleetSnapshot, stream: SendingStream, now: number): Pick<StreamPlan, 'recheckAfter'> {
-  const { recheckAfter } = listLost(fleet, stream, now)
-  return recheckAfter === undefined ? {} : { recheckAfter }
+  const waits = [listLost(fleet, stream, now).recheckAfter, fullMayLeaveAfter(fleet, stream, now)].filter((wait) => wait !== undefined)
+  return waits.length === 0 ? {} : { recheckAfter: Math.min(...waits) }
 }
 
 const finalizersOf = (stream: SendingStream): readonly string[] => stream.metadata.finalizers ?? []

@@ -94,6 +94,17 @@ describe('a full volume', () => {
       { 'mtafleet.io/switchover': '1' },
     ],
   ])('%s', (_, names, annotation) => expect(asked(names)).toEqual(annotation))
+
+  test('is looked at again when the ten minutes are over, for nothing else may happen until then', () => {
+    const recheck = (names: Readonly<Record<string, Said>>) =>
+      planStream(say(pairsFollow(pair), names), { namespace: 'mail', name: 'mail' }, NOW)?.recheckAfter
+    const lastFailover = since('2026-05-04T09:55:00Z')
+    expect([
+      recheck({ 'mail-0-a': { full: 'True', lastFailover } }),
+      recheck({ 'mail-0-a': { full: 'False', lastFailover } }),
+      recheck({ 'mail-0-a': { full: 'True' } }),
+    ]).toEqual([300_000, undefined, undefined])
+  })
 })
 
 test('another image: the standby first, then the primary hands over, then its Pod', () => {

@@ -64,9 +64,21 @@ const hasRoom = (instance: MTAInstance): boolean => storageOf(instance) === 'Tru
 /** Two that are both nearly full do not hand over to each other again and again. */
 const FULL_AGAIN_MILLIS = 600_000
 
-function hasReigned({ status }: MTAInstance, now: number): boolean {
+const hasReigned = (instance: MTAInstance, now: number): boolean => reignLeft(instance, now) <= 0
+
+/** Until one that was handed over to may hand over for being full; 0 or less: it may. */
+function reignLeft({ status }: MTAInstance, now: number): number {
   const { reason, at } = status?.agent?.replication?.lastFailover ?? {}
-  return reason !== 'Switchover' || at === undefined || now - Date.parse(at) >= FULL_AGAIN_MILLIS
+  return reason !== 'Switchover' || at === undefined ? 0 : Date.parse(at) + FULL_AGAIN_MILLIS - now
+}
+
+/** Milliseconds until a full primary of the stream may hand over, which nothing else would bring up; undefined when none waits for that. */
+export function fullMayLeaveAfter(fleet: FleetSnapshot, stream: SendingStream, now: number): number | undefined {
+  const waiting = instancesOf(fleet, stream)
+    .filter((one) => isFull(one) && isHolder(shardOf(fleet, stream, one.spec.shard).record, one.metadata.name))
+    .map((one) => reignLeft(one, now))
+    .filter((left) => left > 0)
+  return waiting.length === 0 ? undefined : Math.min(...waiting)
 }
 
 /** Cordoned, or no longer there: no proof of anything, but reason enough to leave. */
