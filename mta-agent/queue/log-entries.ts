@@ -1,5 +1,5 @@
 import { queueIdKey } from './keys.ts'
-import { decodeLogEntry, type LogEntry, messageOf, queueIdOf } from './log-entry.ts'
+import { type ContentFacts, decodeLogEntry, messageOf, readContentFacts } from './log-entry.ts'
 import type { StoredEntry } from './log-queue.ts'
 import type { LogWriter } from './log-writer.ts'
 import { CorruptRecord } from './record.ts'
@@ -18,8 +18,8 @@ export function readLog(tables: Tables, writer: LogWriter, fromSequence: number,
   let bytes = 0
   for (let sequence = fromSequence; sequence < end && bytes < READ_LOG_BYTES; sequence++) {
     const record = writer.readEntry(sequence)
-    const entry = decodeLogEntry(record, `log ${sequence}`)
-    const content = readSound(tables, entry, sequence <= writer.cutsTo())
+    const facts = readContentFacts(record, `log ${sequence}`)
+    const content = facts && readSound(tables, facts, sequence <= writer.cutsTo())
     entries.push({ sequence, record, ...(content && { content }) })
     bytes += record.length + (content?.length ?? 0)
   }
@@ -30,12 +30,11 @@ export function readLog(tables: Tables, writer: LogWriter, fromSequence: number,
  * What the disk did not keep is not sent, or no copy could ever come past that entry: there the message will be damaged as well. Only where
  * somebody was promised the message, though: what is not committed yet is not confirmed on the word of a copy that lacks the content.
  */
-function readSound(tables: Tables, entry: LogEntry, isCommitted: boolean): Buffer | undefined {
-  const message = messageOf(entry)
-  const content = message && tables.get('bodies', queueIdKey(queueIdOf(entry)))
-  if (!message || !content) return undefined
+function readSound(tables: Tables, facts: ContentFacts, isCommitted: boolean): Buffer | undefined {
+  const content = tables.get('bodies', queueIdKey(facts.queueId))
+  if (!content) return undefined
   try {
-    return checkContent(content, message, `bodies ${queueIdOf(entry)}`)
+    return checkContent(content, facts, `bodies ${facts.queueId}`)
   } catch (error) {
     if (isCommitted && error instanceof CorruptRecord) return undefined
     throw error

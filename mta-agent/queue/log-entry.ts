@@ -2,7 +2,7 @@ import type { DeliveryOutcome } from '../domain/delivery-outcome.ts'
 import type { Domain } from '../domain/envelope.ts'
 import { formatQueueId, type LogPosition, type QueueId } from '../domain/queue-id.ts'
 import { queueIdKey, QUEUE_ID_BYTES, readQueueIdKey } from './keys.ts'
-import { decodeMessagePart, encodeMessagePart, type MessageRecord } from './message-record.ts'
+import { decodeContentFacts, decodeMessagePart, encodeMessagePart, type MessageRecord } from './message-record.ts'
 import type { Millis } from './queue-store.ts'
 import { CorruptRecord, kindOf, seal, unseal, type RecordKind } from './record.ts'
 
@@ -91,6 +91,28 @@ export function readEntryHead(record: Buffer, where: string): LogPosition & { re
 }
 
 const readHead = (payload: Buffer): LogPosition => ({ epoch: payload.readUInt32BE(0), sequence: payload.readUIntBE(4, 6) })
+
+export type ContentFacts = Pick<MessageRecord, 'sizeBytes' | 'contentChecksum'> & { readonly queueId: QueueId }
+
+/** Checks the entry, and says which content belongs to it, if any, without parsing the rest: each is read once for each copy that follows. */
+export function readContentFacts(record: Buffer, where: string): ContentFacts | undefined {
+  const kind = kindOf(record, where)
+  if (!isEntryKind(kind)) throw new CorruptRecord(where, 'a log entry', `a record of kind ${kind}`)
+  const payload = unseal(kind, record, where)
+  switch (kind) {
+    case 'stored':
+      return { ...decodeContentFacts(payload.subarray(FIXED_BYTES)), queueId: formatQueueId(readHead(payload)) }
+    case 'settled': {
+      const reportAt = FIXED_BYTES + 4 + payload.readUInt32BE(FIXED_BYTES)
+      if (reportAt === payload.length) return undefined
+      return { ...decodeContentFacts(payload.subarray(reportAt)), queueId: formatQueueId(readHead(payload)) }
+    }
+    case 'takenBack':
+      return { ...decodeContentFacts(payload.subarray(FIXED_BYTES + QUEUE_ID_BYTES)), queueId: readQueueIdKey(payload, FIXED_BYTES) }
+    case 'noted':
+      return undefined
+  }
+}
 
 /** The message that an entry brings into the queue, if any. */
 export function messageOf(entry: LogEntry): MessageRecord | undefined {

@@ -47,5 +47,11 @@ export const decodeMessagePart = (part: Buffer): MessageRecord => ({
   envelope: JSON.parse(part.toString('utf8', FIXED_BYTES)) as Envelope,
 })
 
+/** What the content must be, without the envelope. */
+export const decodeContentFacts = (part: Buffer): Pick<MessageRecord, 'sizeBytes' | 'contentChecksum'> => ({
+  sizeBytes: part.readUInt32BE(6),
+  contentChecksum: part.readUInt32BE(10),
+})
+
 export const encodeMessage = (message: MessageRecord): Buffer => seal('message', encodeMessagePart(message))
 export const decodeMessage = (record: Buffer, where: string): MessageRecord => decodeMessagePart(unseal('message', record, where))

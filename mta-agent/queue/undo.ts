@@ -29,8 +29,10 @@ export async function forgetAll(tables: Tables): Promise<void> {
 
 /** What entry `key` finished may go, and it cannot be taken back any more. */
 export function planForgetting(key: Buffer, record: Buffer): readonly Write[] {
-  const { frees } = decodeUndo(record, `undo ${readSequenceKey(key)}`)
-  return [...frees.map((body) => ({ table: 'bodies' as const, key: body })), { table: 'undo', key }]
+  return [
+    ...readFrees(record, `undo ${readSequenceKey(key)}`).map((body) => ({ table: 'bodies' as const, key: body })),
+    { table: 'undo', key },
+  ]
 }
 
 type Head = {
@@ -55,11 +57,26 @@ export function encodeUndo({ totals, restores, frees }: Undo): Buffer {
   return seal('undo', length, text, ...parts, ...frees)
 }
 
+/** Of each entry once, when it is committed: so without copying what could have been restored. They are what the record ends with. */
+function readFrees(record: Buffer, where: string): readonly Buffer[] {
+  const payload = unseal('undo', record, where)
+  const head = readHead(payload)
+  if (head.frees.length === 0) return []
+  let at = payload.length - head.frees.reduce((sum, length) => sum + length, 0)
+  return head.frees.map((length) => {
+    at += length
+    return Buffer.from(payload.subarray(at - length, at))
+  })
+}
+
+const headEnd = (payload: Buffer): number => LENGTH_BYTES + payload.readUInt32BE(0)
+const readHead = (payload: Buffer): Head => JSON.parse(payload.toString('utf8', LENGTH_BYTES, headEnd(payload))) as Head
+
 /** Throws CorruptRecord. */
 export function decodeUndo(record: Buffer, where: string): Undo {
   const payload = unseal('undo', record, where)
-  let at = LENGTH_BYTES + payload.readUInt32BE(0)
-  const head = JSON.parse(payload.toString('utf8', LENGTH_BYTES, at)) as Head
+  let at = headEnd(payload)
+  const head = readHead(payload)
   const take = (length: number): Buffer => {
     at += length
     if (at > payload.length) throw new CorruptRecord(where, `of ${at} bytes at least`, `of ${payload.length}`)
