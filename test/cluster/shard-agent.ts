@@ -1,6 +1,6 @@
-import { pino } from 'pino'
 import { runAgent } from '#agent/agent.ts'
 import { openInstanceClient } from '#agent/instance-client.ts'
+import { openLog } from '#agent/log.ts'
 import { openKubeconfig } from '#kube/config.ts'
 
 /**
@@ -12,7 +12,7 @@ const [kubeconfig, namespace, name, podAddress, queueDirectory, queueVolumeUid] 
 if (!kubeconfig || !namespace || !name || !podAddress || !queueDirectory || !queueVolumeUid)
   throw new Error('must be called with KUBECONFIG NAMESPACE NAME POD_ADDRESS QUEUE VOLUME')
 
-const log = pino({ level: 'info' })
+const log = openLog('Info')
 const [stop, force] = [new AbortController(), new AbortController()]
 process.on('SIGTERM', () => stop.abort())
 const source = openInstanceClient(
