@@ -4,8 +4,8 @@ import { must, mustEqual, type Scenario } from './scenario.ts'
 import type { Stage } from './stage.ts'
 
 const STREAM = 'moving'
-/** Of a switchover that was asked for: from the last transaction of the one to the first of the other. */
-const PAUSE_MILLIS = 2_000
+/** Of a switchover that was asked for: from the last transaction of the one to the first of the other. The aim is 2 s, and the number is reported; with what a busy machine adds, but less than the 3.8 s of an heir that waits in vain for a promise. */
+const PAUSE_MILLIS = 3_500
 
 export const scenario: Scenario = {
   name: 'addresses-move',

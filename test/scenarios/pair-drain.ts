@@ -2,7 +2,8 @@ import { lastFailover, longestPause, mustBeShort } from './pair-looks.ts'
 import { openPair } from './pair.ts'
 import { mustEqual, type Scenario } from './scenario.ts'
 
-const PAUSE_MILLIS = 2_000
+/** The aim is 2 s, and the number is reported; with what a busy machine adds, but less than the 3.8 s of an heir that waits in vain for a promise. */
+const PAUSE_MILLIS = 3_500
 
 export const scenario: Scenario = {
   name: 'pair-drain',
