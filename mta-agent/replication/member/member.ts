@@ -233,6 +233,7 @@ export class Member implements AsyncDisposable {
     this.#stopDelivery()
     // Not after delivery has stopped, which may wait for the disk.
     const removed = deeds.removeAddresses()
+    // A failure counts in its turn, below, where it ends the process; until then nobody listens.
     removed.catch(() => undefined)
     this.#do(() => removed)
   }
