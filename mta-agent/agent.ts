@@ -111,14 +111,15 @@ class RunningAgent {
     const parts = await this.#open(resources)
     this.#parts = parts
     const ended = new AbortController()
-    const follow = source.follow((instance) => this.#take(instance), ended.signal)
-    const scrubbing = this.#scrub(parts, ended.signal)
-    // Before the first report: what a process before this one has kept may name addresses that this one does not have.
-    await this.#keeper.keep(this.#settings.instance)
-    const report = this.#report(ended.signal)
+    // All begin here, and from here on somebody hears when one of them fails: nothing is awaited in between.
+    const siblings = [
+      source.follow((instance) => this.#take(instance), ended.signal),
+      this.#scrub(parts, ended.signal),
+      this.#keepThenReport(ended.signal),
+    ]
     announce(log, { ports: parts.ports, mode: this.#settings.submission.mode, version: this.#ports.version }, 'ready')
     try {
-      await Promise.race([aborted(stop), this.#broken.promise, follow, report])
+      await Promise.race([aborted(stop), this.#broken.promise, ...siblings])
     } finally {
       this.#stopping = true
       log.info({ inFlight: parts.scheduler.inFlight() }, 'stopping')
@@ -128,7 +129,7 @@ class RunningAgent {
       } finally {
         ended.abort()
       }
-      await Promise.all([follow, report, scrubbing, this.#keeper.settled()])
+      await Promise.all([...siblings, this.#keeper.settled()])
     }
     log.info({}, 'stopped')
   }
@@ -330,8 +331,10 @@ class RunningAgent {
     this.#parts?.submission.reconfigure().catch((error: unknown) => this.#breakWith(error))
   }
 
-  #report(signal: AbortSignal): Promise<void> {
-    return runReporting(
+  /** In this order: what a process before this one has kept may name addresses that this one does not have. */
+  async #keepThenReport(signal: AbortSignal): Promise<void> {
+    await this.#keeper.keep(this.#settings.instance)
+    await runReporting(
       {
         facts: () => this.#facts(),
         write: (report, until) => this.#ports.source.write(this.#settings.instance, report, until),
