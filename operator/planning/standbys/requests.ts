@@ -4,8 +4,8 @@ import { ANNOTATIONS } from '#crds/group.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
 import { findWaitedFor, isOutdated } from '../rollout.ts'
-import { findObject, findPodCondition, type FleetSnapshot, hasEnded, instancesOf, isDeleting, podOf } from '../snapshot.ts'
-import { isAlive, isHolder, isInSync, isReplicated, shardOf } from './shard.ts'
+import { findObject, type FleetSnapshot, instancesOf, isDeleting } from '../snapshot.ts'
+import { isAlive, isHolder, isInSync, isReplicated, isSeenRunning, shardOf } from './shard.ts'
 
 /**
  * What the operator asks of agents, by annotation: a primary to hand over, a standby to take over although its copy is not in the set. Both name what they are
@@ -110,13 +110,4 @@ export function judgePromotion(fleet: FleetSnapshot, stream: SendingStream, inst
   )
   if (living !== undefined) return refuse(`'${living.metadata.name}', whose copy is in the set, must be down, but its Pod is seen running`)
   return { kind: 'granted', text: formatPromotion(promotion), epoch: record.epoch, holder: record.holder.instance }
-}
-
-/** A Pod on a node that is silent says nothing. */
-function isSeenRunning(fleet: FleetSnapshot, instance: MTAInstance): boolean {
-  const pod = podOf(fleet, instance)
-  if (pod === undefined || hasEnded(pod)) return false
-  const node = findObject(fleet.nodes, undefined, pod.spec?.nodeName ?? '')
-  const isNodeReady = findPodCondition(node?.status?.conditions, 'Ready')?.status === 'True'
-  return isNodeReady && (pod.status?.containerStatuses ?? []).some(({ state }) => state?.running !== undefined)
 }

@@ -3,7 +3,7 @@ import { LABELS } from '#crds/group.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import type { SendingStream } from '#crds/sending-stream.ts'
 import { recordName } from '../objects/metadata.ts'
-import { findObject, findPodCondition, type FleetSnapshot, isDeleting, type Lease, podOf } from '../snapshot.ts'
+import { findObject, findPodCondition, type FleetSnapshot, hasEnded, isDeleting, type Lease, podOf } from '../snapshot.ts'
 import { standbysOf } from './wishes.ts'
 
 /**
@@ -52,4 +52,13 @@ export const isHolder = (record: ShardRecord | undefined, instance: string): boo
 export function isAlive(fleet: FleetSnapshot, instance: MTAInstance | undefined): boolean {
   const pod = instance === undefined ? undefined : podOf(fleet, instance)
   return pod !== undefined && !isDeleting(pod) && findPodCondition(pod.status?.conditions, 'Ready')?.status === 'True'
+}
+
+/** A Pod on a node that is silent says nothing. */
+export function isSeenRunning(fleet: FleetSnapshot, instance: MTAInstance): boolean {
+  const pod = podOf(fleet, instance)
+  if (pod === undefined || hasEnded(pod)) return false
+  const node = findObject(fleet.nodes, undefined, pod.spec?.nodeName ?? '')
+  const isNodeReady = findPodCondition(node?.status?.conditions, 'Ready')?.status === 'True'
+  return isNodeReady && (pod.status?.containerStatuses ?? []).some(({ state }) => state?.running !== undefined)
 }
