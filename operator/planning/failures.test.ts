@@ -135,6 +135,35 @@ const FAILURES: Record<string, readonly [FleetSnapshot, Want]> = {
       stalled: 'True',
     },
   ],
+  "volume of another stream's queue": [
+    crashed('ForeignVolume: the volume must be of stream mail/mail shard 0, was of stream mail/other shard 0; it was left alone', 1),
+    {
+      type: 'PodRunning',
+      says: 'False ForeignVolume',
+      message:
+        'the agent ended with exit code 1 (Error), restarted once: ForeignVolume: the volume must be of stream mail/mail shard 0, was of stream mail/other shard 0; it was left alone',
+      stalled: 'True',
+    },
+  ],
+  'volume damaged': [
+    crashed('CorruptRecord: meta identity: must be of checksum f9245c8c, was 331aaf1f', 1),
+    {
+      type: 'PodRunning',
+      says: 'False VolumeDamaged',
+      message:
+        'the agent ended with exit code 1 (Error), restarted once: CorruptRecord: meta identity: must be of checksum f9245c8c, was 331aaf1f',
+      stalled: 'True',
+    },
+  ],
+  'volume damaged below what has a checksum': [
+    crashed('Error: MDB_PAGE_NOTFOUND: Requested page not found', 1),
+    {
+      type: 'PodRunning',
+      says: 'False VolumeDamaged',
+      message: 'the agent ended with exit code 1 (Error), restarted once: Error: MDB_PAGE_NOTFOUND: Requested page not found',
+      stalled: 'True',
+    },
+  ],
   'crashed once': [
     crashed('TypeError: x', 1),
     {

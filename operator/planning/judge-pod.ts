@@ -96,13 +96,20 @@ function judgeWaiting(container: ContainerStatus, { reason = 'Waiting', message 
 
 /** Restarts after which a crash is not called a passing one any more. */
 const CRASHES_TO_STALL = 3
-const PORT_TAKEN = /EADDRINUSE|address already in use|port \d+ is taken/i
+/** Last words that name what only a person can mend, however often the agent is started again. First match wins. */
+const LAST_WORDS: readonly { readonly match: RegExp; readonly reason: string }[] = [
+  { match: /EADDRINUSE|address already in use|port \d+ is taken/i, reason: 'PortTaken' },
+  { match: /^ForeignVolume: /m, reason: 'ForeignVolume' },
+  // The second are LMDB's, where it comes upon a page that is none before one of our checksums is looked at.
+  { match: /^(CorruptRecord: |Error: MDB_(CORRUPTED|PAGE_NOTFOUND):)/m, reason: 'VolumeDamaged' },
+]
 
 function judgeEnded(container: ContainerStatus, ended: NonNullable<ContainerState['terminated']>): Finding {
   const said = (ended.message ?? '').trim()
   const who = container.name === CONTAINER ? 'the agent' : `container '${container.name}'`
   const text = `${who} ended with ${formatExit(ended)} (${ended.reason ?? 'no reason given'})${restarts(container)}${said === '' ? '' : `: ${said}`}`
-  if (PORT_TAKEN.test(said)) return stuck('PodRunning', 'PortTaken', text)
+  const rule = LAST_WORDS.find(({ match }) => match.test(said))
+  if (rule !== undefined) return stuck('PodRunning', rule.reason, text)
   const reason = ended.reason === 'OOMKilled' ? 'OutOfMemory' : 'AgentCrashed'
   return (container.restartCount ?? 0) >= CRASHES_TO_STALL ? stuck('PodRunning', reason, text) : waits('PodRunning', reason, text)
 }
