@@ -6,7 +6,7 @@ import { type Entry, shardsOf } from '../roster.ts'
 import { findObject, type FleetSnapshot, instancesOf, isDeleting } from '../snapshot.ts'
 import { epochBefore, wasRecorded } from './plan-shards.ts'
 import { judgePromotion, type PromotionVerdict } from './requests.ts'
-import { isAlive, isHolder, isInSync, isReplicated, type ShardFacts, shardOf } from './shard.ts'
+import { isAlive, isHolder, isInSync, isReplicated, isSeenRunning, type ShardFacts, shardOf } from './shard.ts'
 import { failoverOf, standbysOf } from './wishes.ts'
 
 /**
@@ -132,11 +132,31 @@ export function judgeRecords(fleet: FleetSnapshot, stream: SendingStream, roster
         stuck(
           'Children',
           'RecordMissing',
-          `the record (Lease) of shard ${shard} must exist; it did, and is not made again by itself: docs/standbys.md says how`,
+          `the record (Lease) of shard ${shard} must exist; it did, and is not made again by itself: ${PAGE}`,
         ),
       ]
     }
-    return unreadable === undefined ? [] : [stuck('Children', 'RecordUnreadable', `the record of shard ${shard}: ${unreadable}`)]
+    if (unreadable !== undefined) return [stuck('Children', 'RecordUnreadable', `the record of shard ${shard}: ${unreadable}`)]
+    return judgeTroubles(fleet, stream, shard)
+  })
+}
+
+const PAGE = 'docs/standbys-stuck.md says how'
+
+/** What only agents can tell of a record that can be read: they know what stood there before. */
+const TROUBLES: Readonly<Record<string, string>> = {
+  RecordWentBack: 'names an epoch that is over',
+  RecordContradicts: 'names another primary of its epoch than there was',
+}
+
+function judgeTroubles(fleet: FleetSnapshot, stream: SendingStream, shard: number): readonly Finding[] {
+  const told = instancesOf(fleet, stream).filter((one) => one.spec.shard === shard && isSeenRunning(fleet, one))
+  return told.flatMap(({ metadata, status }): readonly Finding[] => {
+    const { trouble = '', epoch = 0 } = status?.agent?.replication ?? {}
+    const words = TROUBLES[trouble]
+    if (words === undefined) return []
+    const message = `the record of shard ${shard} ${words}: '${metadata.name}' has seen epoch ${epoch}, and stands still until it is put right: ${PAGE}`
+    return [stuck('Children', trouble, message)]
   })
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { applyChanges, fleet, named, node, NOW, pool, stream, surroundings } from '#test/builders/fleet.ts'
+import { applyChanges, fleet, named, node, NOW, pool, stream, surroundings, withStatus } from '#test/builders/fleet.ts'
 import { planOnce, settle } from '#test/builders/settle.ts'
 import { copyOf, pairsFollow, recordOf, setRecord, withStandbys } from '#test/builders/standbys.ts'
 import { planStream } from '../plan-stream.ts'
@@ -211,6 +211,24 @@ describe('the record of a shard', () => {
       status: 'False',
       reason: 'RecordMissing',
     })
+  })
+
+  test.each([
+    ['RecordWentBack', 'names an epoch that is over'],
+    ['RecordContradicts', 'names another primary of its epoch than there was'],
+  ])('is said to be wrong when an agent that runs says %s', (trouble, words) => {
+    const troubled = withStatus(pair, 'mail-0-a', ({ status }) => ({
+      ...status,
+      agent: { ...status!.agent!, replication: { ...status!.agent!.replication!, epoch: 3, trouble } },
+    }))
+    const readyOf = (fleet: FleetSnapshot) =>
+      named(planOnce(fleet).fleet.streams, 'mail').status?.conditions?.find(({ type }) => type === 'Ready')
+    expect(readyOf(troubled)).toMatchObject({
+      status: 'False',
+      reason: trouble,
+      message: `the record of shard 0 ${words}: 'mail-0-a' has seen epoch 3, and stands still until it is put right: docs/standbys-stuck.md says how`,
+    })
+    expect(readyOf({ ...troubled, pods: [] })?.reason).not.toBe(trouble)
   })
 
   test('outlives the stream as its volumes do, and is taken up by the next one of that name', () => {
