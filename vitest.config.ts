@@ -15,7 +15,7 @@ export default defineConfig({
           name: 'unit',
           include: [
             '{crds,kube,operator,mta-agent,scripts}/**/*.test.ts',
-            'test/{architecture,conversations,internet,cluster,builders,support}/**/*.test.ts',
+            'test/{architecture,conversations,internet,cluster,builders,support,scenarios}/**/*.test.ts',
           ],
           exclude: ['**/*.apiserver.test.ts', '**/*.long.test.ts'],
           // For what hangs. How long a test takes says something about the machine, and nothing about what it asserts.
