@@ -111,14 +111,8 @@ function askRecord(state: AgentState, at: Millis): Step {
 /** One that was to be added and has not answered: nothing was written, so it may be let go. */
 function dropStale(state: AgentState, role: Primary, at: Millis): Primary {
   if (!role.followers.some((one) => one.counted && isOverdue(state, role, { copy: one.copy, at }))) return role
-  return {
-    ...role,
-    followers: role.followers.map((one) => {
-      if (!one.counted || !isOverdue(state, role, { copy: one.copy, at })) return one
-      const { counted: _, ...rest } = one
-      return rest
-    }),
-  }
+  const followers = role.followers.map((one) => (isOverdue(state, role, { copy: one.copy, at }) ? withoutCount(one) : one))
+  return { ...role, followers }
 }
 
 // The set (R7).
@@ -158,15 +152,18 @@ export function readAsPrimary(before: AgentState, role: Primary, event: EventOf<
   if (typeof record === 'string') return deposed({ ...before, trouble: troubleOf(record) })
   const state: AgentState = { ...before, view: recordRead(before.view, record) }
   if (!sameHolder(record.holder, state.self) || record.epoch !== role.epoch) return deposed(withTrouble(state, role, record))
-  const known: Primary = { ...role, doubted: false, followers: role.followers.map((one) => withoutCount(one, record)) }
+  const known: Primary = { ...role, doubted: false, followers: role.followers.map((one) => withoutNeedlessCount(one, record)) }
   const asked = known.switchover?.stage === 'asked' ? beginSwitchover(state, known, at) : { role: known, effects: [] }
   const written = writeSet({ ...state, role: asked.role }, asked.role, { at, record })
   return { state: written.state, effects: [...asked.effects, ...written.effects] }
 }
 
 /** In the set it needs no counting. */
-function withoutCount(follower: Follower, record: ShardRecord): Follower {
-  if (!follower.counted || !includes(record.inSync, follower.copy)) return follower
+const withoutNeedlessCount = (follower: Follower, record: ShardRecord): Follower =>
+  includes(record.inSync, follower.copy) ? withoutCount(follower) : follower
+
+function withoutCount(follower: Follower): Follower {
+  if (!follower.counted) return follower
   const { counted: _, ...rest } = follower
   return rest
 }
