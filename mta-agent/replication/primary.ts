@@ -195,8 +195,15 @@ export function followed(role: Primary, event: EventOf<'followed'>): Primary {
   }
 }
 
-/** It is taken out of the set without the wait that finds one out who says nothing. Its word counts as long as the record has it (R3). */
-export const leaving = (role: Primary, event: EventOf<'leaving'>): Primary => ({ ...role, leaving: [...role.leaving, event.copy] })
+/**
+ * It is taken out of the set without the wait that finds one out who says nothing. Its word counts as long as the record has it, or may have it
+ * (R3), and no longer: one that was to be added is let go.
+ */
+export const leaving = (role: Primary, event: EventOf<'leaving'>): Primary => ({
+  ...role,
+  leaving: setOf([...role.leaving, event.copy]),
+  followers: role.followers.map((one) => (keyOf(one.copy) === keyOf(event.copy) ? withoutCount(one) : one)),
+})
 
 export const followerLeft = (role: Primary, event: EventOf<'followerLeft'>): Primary => ({
   ...role,
@@ -227,7 +234,8 @@ function moved(role: Primary, follower: Follower, event: EventOf<'confirmed'>): 
 /** R7: it counts before it is added, in the effective set (R1, R2) and from the next beacon on. Not before it has promised: who acts would have to stop. */
 function countIfNear(state: AgentState, role: Primary, follower: Follower, event: EventOf<'confirmed' | 'promised'>): Follower {
   if (keyOf(follower.copy) !== keyOf(event.copy) || follower.counted || !follower.complete || role.switchover) return follower
-  if (includes(state.view.known?.inSync ?? [], follower.copy) || role.last - follower.confirmed > NEAR_ENTRIES) return follower
+  if (includes(state.view.known?.inSync ?? [], follower.copy) || includes(role.leaving, follower.copy)) return follower
+  if (role.last - follower.confirmed > NEAR_ENTRIES) return follower
   if (event.at >= actsUntil(rightUntil(role.rights, [follower.copy], state.timers), state.timers)) return follower
   return { ...follower, counted: { beacon: role.rights.nextBeacon, last: role.last, at: event.at } }
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { AgentState, EventOf, NoRecord, RoleEffect, RoleEvent, Step } from './agent-state.ts'
 import { LOOK_EVERY } from './primary.ts'
 import type { ShardRecord } from './record.ts'
-import { acknowledges, addressLifetime, committed, judgeAccept, mayAct, mayStart, startAgent, step } from './role.ts'
+import { acknowledges, addressLifetime, committed, judgeAccept, mayAct, mayStart, needed, startAgent, step } from './role.ts'
 import { DEFAULT_TIMERS as timers } from './timers.ts'
 
 /** Agent b, started at 0 on a disk that has followed epoch 4 of a. */
@@ -205,6 +205,13 @@ describe('a follower that has everything', () => {
     expect(mayAct(whole, 9e9)).toBe(true)
     const late = play(whole, tick(8_500), { kind: 'promised', at: 8_000 + timers.right - timers.stop, copy: c, number: 1 }).state
     expect(mayAct(late, 9e9)).toBe(true)
+  })
+
+  test('counts no longer, nor again, from when it says that it leaves', () => {
+    const leaving = play(counted, tick(8_500), { kind: 'leaving', at: 8_510, copy: c }).state
+    expect([needed(counted), needed(leaving)]).toEqual([['c/c1'], []])
+    const confirmed = play(leaving, { kind: 'confirmed', at: 8_520, copy: c, sequence: 3, complete: true }).state
+    expect([needed(confirmed), mayAct(confirmed, 9e9)]).toEqual([[], true])
   })
 
   test('is added after its answer to a beacon sent since', () => {
