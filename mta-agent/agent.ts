@@ -228,7 +228,7 @@ class RunningAgent {
       log: this.#ports.log,
       clock: Date.now,
       random: Math.random,
-      ...(this.#addresses && { isAttached: (address: string) => this.#addresses?.isAttached(address) ?? false }),
+      ...(this.#addresses && { attachmentOf: (address: string) => this.#addresses?.attachmentOf(address) }),
       signal: this.#ports.force,
       onAddresses: () => this.#wake.poke(),
       onDamage: (queueId, damage) => damagedMail.note(queueId, damage),

@@ -104,7 +104,8 @@ test('one that is refused is said so and asked for again; the others are used', 
 
 test('a holder that dies: not held until it has attached again, and the fault is told once', async () => {
   const { addresses, state, warned } = open()
-  await pass(50)
+  await pass(1_050)
+  const first = addresses.attachmentOf(A)
   state.answer = () => Promise.reject(new HolderGone('the address holder ended the connection'))
   await pass(3_000)
   expect([addresses.report(), addresses.isAttached(A)]).toEqual([
@@ -114,7 +115,7 @@ test('a holder that dies: not held until it has attached again, and the fault is
   expect(warned).toEqual(['addresses not held {"error":"the address holder ended the connection"}'])
   state.answer = () => Promise.resolve()
   await pass(1_100)
-  expect(addresses.isAttached(A)).toBe(true)
+  expect([addresses.isAttached(A), first, addresses.attachmentOf(A)]).toEqual([true, 1, 2])
   await addresses.letGo()
 })
 

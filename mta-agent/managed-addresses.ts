@@ -46,7 +46,9 @@ export class ManagedAddresses implements AsyncDisposable {
   #look: (() => void) | undefined
   /** Holding and removing, one after the other. Never rejects. */
   #turn: Promise<void> = Promise.resolve()
-  #held: ReadonlySet<string> = new Set()
+  /** With the number of the time for which it is held. */
+  #held: ReadonlyMap<string, number> = new Map()
+  #times = 0
   #heldUntil: Millis = Number.NEGATIVE_INFINITY
   #told: Millis = Number.NEGATIVE_INFINITY
   #tried: Tried = NOTHING_TRIED
@@ -84,7 +86,12 @@ export class ManagedAddresses implements AsyncDisposable {
 
   /** Whether connections may be opened from it. */
   isAttached(address: string): boolean {
-    return this.#options.clock() < this.#heldUntil && this.#held.has(address)
+    return this.attachmentOf(address) !== undefined
+  }
+
+  /** A number for the time that it is attached now, another one each time; undefined while it is not. */
+  attachmentOf(address: string): number | undefined {
+    return this.#options.clock() < this.#heldUntil ? this.#held.get(address) : undefined
   }
 
   /** All that may be on the node. */
@@ -93,7 +100,7 @@ export class ManagedAddresses implements AsyncDisposable {
   }
 
   report(): AddressReport {
-    const held = [...this.#held].filter((address) => this.isAttached(address))
+    const held = [...this.#held.keys()].filter((address) => this.isAttached(address))
     return { tried: this.#tried.wanted.map(({ address }) => address), held, refused: this.#refused, fault: this.#fault }
   }
 
@@ -135,7 +142,7 @@ export class ManagedAddresses implements AsyncDisposable {
         this.#mayBeThere().map(({ managed }) => managed),
         used(),
       ),
-      held: [...this.#held],
+      held: [...this.#held.keys()],
       heldUntil: this.#heldUntil,
       told: this.#told,
       tried: this.#tried,
@@ -196,7 +203,7 @@ export class ManagedAddresses implements AsyncDisposable {
 
   #noteHeld({ held }: Attachment, deadline: Millis): void {
     const isAsBefore = this.#isAsBefore(held)
-    this.#held = new Set(held)
+    this.#held = new Map(held.map((address) => [address, this.attachmentOf(address) ?? ++this.#times]))
     // An answer that was overtaken by one to a later deadline.
     this.#heldUntil = Math.max(this.#heldUntil, deadline)
     this.#fault = undefined
@@ -208,7 +215,7 @@ export class ManagedAddresses implements AsyncDisposable {
   }
 
   #forget(): void {
-    this.#held = new Set()
+    this.#held = new Map()
     this.#heldUntil = Number.NEGATIVE_INFINITY
     this.#refused = []
     this.#fault = undefined

@@ -65,8 +65,11 @@ export type SchedulerOptions = {
   readonly random: () => number
   /** Always, when absent. */
   readonly permission?: Permission
-  /** Of source addresses that come and go: whether this one is on the node now. Always, when absent. Call `reconfigure` after it answers differently. */
-  readonly isAttached?: (address: string) => boolean
+  /**
+   * Of source addresses that come and go: a number for the time that this one is on the node now, another one each time; undefined while it is not.
+   * Always there, when absent. Call `reconfigure` after it answers differently.
+   */
+  readonly attachmentOf?: (address: string) => number | undefined
   /** Aborting it is stop(0). */
   readonly signal: AbortSignal
   /** Called when unavailableAddresses() or usedAddresses() answers differently. Must not throw. */

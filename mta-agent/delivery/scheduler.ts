@@ -84,7 +84,7 @@ class RunningScheduler implements Scheduler {
       ...(this.#learnt && { learnt: this.#learnt }),
     })
     this.#routeGates = new Gates(coolDown, { memory: this.#learnt?.of('route') ?? FORGETFUL, now: clock() })
-    this.#sources = new SourceAddresses(options.settings().addresses, () => options.onAddresses?.(), options.isAttached)
+    this.#sources = new SourceAddresses(options.settings().addresses, () => options.onAddresses?.(), options.attachmentOf)
     this.#pool = new ConnectionPool({
       timeouts: this.#tuning.timeouts,
       idleMillis: this.#tuning.idleMillis,
@@ -92,8 +92,7 @@ class RunningScheduler implements Scheduler {
       metrics: this.#metrics,
       maxUses: () => options.settings().delivery.maxMessagesPerConnection,
       maxPerDestination: () => options.settings().delivery.maxConnectionsPerDestination,
-      mayUse: (address) =>
-        options.settings().addresses.some((source) => source.address === address) && (options.isAttached?.(address) ?? true),
+      mayUse: (address) => options.settings().addresses.some((source) => source.address === address) && this.#sources.isAttached(address),
       onUnused: () => options.onAddresses?.(),
       maxOpen: 2 * this.#tuning.maxTransactions,
       cutOff: this.#cutOff.signal,

@@ -52,15 +52,39 @@ test('deliveries spread evenly over the addresses, also those of one destination
 })
 
 test('one that is not attached is left out, and its deliveries have it again when it is', () => {
-  const attached = new Set<string>()
+  const attached = new Map<string, number>()
   const sources = new SourceAddresses(
     ALL,
     () => undefined,
-    (address) => attached.has(address),
+    (address) => attached.get(address),
   )
   expect([sources.some(ALL, NOW), sources.order(delivery(1), ALL, NOW)]).toEqual([false, []])
-  attached.add(source(7).address)
+  attached.set(source(7).address, 1)
   expect([sources.some(ALL, NOW), sources.order(delivery(1), ALL, NOW)]).toEqual([true, [source(7)]])
+})
+
+test('one that the kernel would not bind to is tried as soon as it is attached anew, and not before', () => {
+  let [attachment, changes]: [number | undefined, number] = [1, 0]
+  const sources = new SourceAddresses(
+    ALL,
+    () => void (changes += 1),
+    () => attachment,
+  )
+  const seen: unknown[] = []
+  const look = (now?: number) => {
+    attachment = now
+    sources.keepOnly(ALL)
+    seen.push([sources.some(ALL.slice(0, 1), NOW), sources.unavailable().length, changes])
+  }
+  sources.wasRefused(ALL[0]!.address, 'EADDRNOTAVAIL', NOW)
+  look(1)
+  look(undefined)
+  look(2)
+  expect(seen).toEqual([
+    [false, 1, 1],
+    [false, 1, 1],
+    [true, 0, 2],
+  ])
 })
 
 test('what an attempt hears late of an address that was taken away is not kept', () => {

@@ -11,19 +11,20 @@ import type { UnavailableAddress } from './ports.ts'
 const AWAY_MILLIS: Millis = 10_000
 
 type DeliveryName = Pick<Delivery, 'queueId' | 'destination'>
-type Away = { readonly since: Millis; readonly until: Millis; readonly code: string }
+/** `attachment`: when it was refused. */
+type Away = { readonly since: Millis; readonly until: Millis; readonly code: string; readonly attachment: number | undefined }
 
 export class SourceAddresses {
   readonly #away = new Map<string, Away>()
   #assigned: ReadonlySet<string>
   readonly #onChange: () => void
-  readonly #isAttached: (address: string) => boolean
+  readonly #attachmentOf: (address: string) => number | undefined
 
-  /** `isAttached`: of addresses that come and go; one that is not attached is not tried. */
-  constructor(assigned: readonly SourceAddress[], onChange: () => void, isAttached: (address: string) => boolean = () => true) {
+  /** `attachmentOf`: of addresses that come and go; one that is not attached is not tried. */
+  constructor(assigned: readonly SourceAddress[], onChange: () => void, attachmentOf: (address: string) => number | undefined = () => 0) {
     this.#assigned = addressesOf(assigned)
     this.#onChange = onChange
-    this.#isAttached = isAttached
+    this.#attachmentOf = attachmentOf
   }
 
   /**
@@ -48,7 +49,7 @@ export class SourceAddresses {
   wasRefused(address: string, code: string, now: Millis): void {
     if (!this.#assigned.has(address)) return
     const known = this.#away.get(address)
-    this.#away.set(address, { since: known?.since ?? now, until: now + AWAY_MILLIS, code })
+    this.#away.set(address, { since: known?.since ?? now, until: now + AWAY_MILLIS, code, attachment: this.#attachmentOf(address) })
     if (known === undefined) this.#onChange()
   }
 
@@ -56,10 +57,17 @@ export class SourceAddresses {
     if (this.#away.delete(address)) this.#onChange()
   }
 
-  /** These are assigned now. Forgets what is known of others. */
+  /** These are assigned now. Forgets what is known of others, and of those that were attached anew since. */
   keepOnly(sources: readonly SourceAddress[]): void {
     this.#assigned = addressesOf(sources)
-    for (const address of this.#away.keys()) if (!this.#assigned.has(address)) this.worked(address)
+    for (const [address, { attachment }] of this.#away) {
+      const isAnew = this.isAttached(address) && this.#attachmentOf(address) !== attachment
+      if (isAnew || !this.#assigned.has(address)) this.worked(address)
+    }
+  }
+
+  isAttached(address: string): boolean {
+    return this.#attachmentOf(address) !== undefined
   }
 
   unavailable(): readonly UnavailableAddress[] {
@@ -73,7 +81,7 @@ export class SourceAddresses {
   }
 
   #isHere(address: string, now: Millis): boolean {
-    return (this.#away.get(address)?.until ?? 0) <= now && this.#isAttached(address)
+    return (this.#away.get(address)?.until ?? 0) <= now && this.isAttached(address)
   }
 }
 
