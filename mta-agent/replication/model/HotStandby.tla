@@ -23,7 +23,7 @@ CONSTANTS Agents,        \* model values
           None,
           Strict,        \* TRUE: never acknowledge alone
           MaxWrites,     \* Lease writes sent
-          MaxCrashes, MaxLosses, MaxForces, MaxRenounces,
+          MaxCrashes, MaxLosses, MaxForces, MaxRenounces, MaxLeaves,
           MaxBreaks,     \* grants lost between two healthy agents (liveness only)
           Delivering,    \* FALSE: leave deliveries out
           Bug            \* "none", or the name of a mutation
@@ -33,11 +33,12 @@ VARIABLES lease,         \* all versions of the Lease; the last one counts
           p,             \* per agent: the process, lost at a crash
           d,             \* per agent: the disk
           renounced,     \* <<agent, epoch>>: switchover messages, delivered at any time
+          leaves,        \* <<copy, primary, epoch>>: "I leave", heard at any time or never
           acked,         \* message -> how it was acknowledged (ghost)
           delivered,     \* <<message, epoch>> (ghost)
           used           \* budgets spent
 
-vars == <<lease, writes, p, d, renounced, acked, delivered, used>>
+vars == <<lease, writes, p, d, renounced, leaves, acked, delivered, used>>
 
 Max(S) == CHOOSE x \in S : \A y \in S : x >= y
 Min(a, b) == IF a < b THEN a ELSE b
@@ -64,6 +65,7 @@ IsPrefix(l1, l2) == Len(l1) <= Len(l2) /\ \A i \in 1..Len(l1) : l1[i] = l2[i]
 
 -----------------------------------------------------------------------------
 Copy(a)  == <<a, d[a].copy>>
+Exists(c) == d[c[1]].copy = c[2]
 Known(a) == lease[p[a].known]
 Current  == lease[Len(lease)]
 
@@ -75,7 +77,8 @@ Effective(a) ==
     [] Bug = "ShrinkAfter"     -> CHOOSE s \in p[a].doubt : \A t \in p[a].doubt : Cardinality(s) <= Cardinality(t)
     [] OTHER                   -> Known(a).set \cup UNION p[a].doubt
 
-Others(a) == Effective(a) \ {Copy(a)}
+\* One that has said that it leaves counts like any other as long as the record has it.
+Others(a) == Effective(a) \ ({Copy(a)} \cup IF Bug = "LeavingNotNeeded" THEN p[a].leaving ELSE {})
 
 IsPrimary(a) == p[a].up /\ p[a].role = "primary"
 
@@ -100,7 +103,9 @@ NoConf == [x \in Agents |-> [c |-> 0, n |-> 0]]
 FreshProcess(i) ==
   [up |-> TRUE, inc |-> i, role |-> "standby", epoch |-> 0, follows |-> None,
    known |-> 0, doubt |-> {}, rights |-> {}, bound |-> Bug # "GrantForgotten",
-   conf |-> NoConf, heard |-> 0]
+   conf |-> NoConf, heard |-> 0, leaving |-> {}]
+
+Down(a) == [FreshProcess(p[a].inc) EXCEPT !.up = FALSE]
 
 Init ==
   /\ lease = <<[holder |-> First, inc |-> 1, epoch |-> 1, forced |-> 0,
@@ -111,9 +116,10 @@ Init ==
             ELSE [FreshProcess(1) EXCEPT !.bound = TRUE]]
   /\ d = [a \in Agents |-> [copy |-> 1, seen |-> 1, log |-> <<>>, synced |-> 0, aside |-> {}]]
   /\ renounced = {}
+  /\ leaves = {}
   /\ acked = [m \in Messages |-> Unacked]
   /\ delivered = {}
-  /\ used = [writes |-> 0, crashes |-> 0, losses |-> 0, forces |-> 0, renounces |-> 0, breaks |-> 0]
+  /\ used = [writes |-> 0, crashes |-> 0, losses |-> 0, forces |-> 0, renounces |-> 0, leaves |-> 0, breaks |-> 0]
 
 \* Trouble between healthy agents is free where safety is checked (MaxBreaks = 9),
 \* and counted where liveness is.
@@ -137,12 +143,12 @@ Apply(w) ==
   /\ w \in writes
   /\ lease' = Append(lease, w.val)
   /\ writes' = IF Bug = "NoCas" THEN writes \ {w} ELSE {}
-  /\ UNCHANGED <<p, d, renounced, acked, delivered, used>>
+  /\ UNCHANGED <<p, d, renounced, leaves, acked, delivered, used>>
 
 \* It waits as if it had just given a promise, so that the new primary can reach it.
 Demoted(a, v) ==
   [p[a] EXCEPT !.known = v, !.role = "standby", !.follows = None, !.doubt = {},
-               !.rights = {}, !.conf = NoConf, !.heard = 0, !.bound = TRUE]
+               !.rights = {}, !.conf = NoConf, !.heard = 0, !.bound = TRUE, !.leaving = {}]
 
 \* Any version newer than the known one, not only the newest.
 \* A claim has won only if the record shows the epoch it wrote: the process may
@@ -162,7 +168,7 @@ Read(a, v) ==
                                                            !.bound = Bug = "GrantWhileClaiming" /\ p[a].bound]]
             /\ d' = [d EXCEPT ![a].seen = lease[v].epoch]
        [] OTHER -> p' = [p EXCEPT ![a] = Demoted(a, v)] /\ UNCHANGED d
-  /\ UNCHANGED <<lease, writes, renounced, acked, delivered, used>>
+  /\ UNCHANGED <<lease, writes, renounced, leaves, acked, delivered, used>>
 
 -----------------------------------------------------------------------------
 (* Becoming primary.                                                       *)
@@ -191,7 +197,7 @@ Claim(a) ==
                   forced |-> k.forced, set |-> (k.set \ gone) \cup {Copy(a)}], 0)
   /\ p' = IF Bug = "GrantWhileClaiming" THEN [p EXCEPT ![a].role = "claiming"]
           ELSE [p EXCEPT ![a].role = "claiming", ![a].follows = None]
-  /\ UNCHANGED <<lease, d, renounced, acked, delivered>>
+  /\ UNCHANGED <<lease, d, renounced, leaves, acked, delivered>>
 
 \* R9: the admin states that the old primary is down, about this Lease version,
 \* and the statement is true.  No copy in the set is left for an ordinary claim.
@@ -206,7 +212,7 @@ ForceClaim(a) ==
      IN  writes' = writes \cup {w}
   /\ used.writes < MaxWrites /\ used' = [used EXCEPT !.writes = @ + 1, !.forces = @ + 1]
   /\ p' = [p EXCEPT ![a].role = "claiming", ![a].follows = None]
-  /\ UNCHANGED <<lease, d, renounced, acked, delivered>>
+  /\ UNCHANGED <<lease, d, renounced, leaves, acked, delivered>>
 
 \* Mutation: a restarted container of the same Pod takes itself for the holder.
 Resume(a) ==
@@ -214,7 +220,7 @@ Resume(a) ==
   /\ p[a].up /\ p[a].role = "standby" /\ p[a].known > 0 /\ Known(a).holder = a
   /\ d[a].seen <= Known(a).epoch
   /\ p' = [p EXCEPT ![a].role = "primary", ![a].epoch = Known(a).epoch, ![a].follows = None]
-  /\ UNCHANGED <<lease, writes, d, renounced, acked, delivered, used>>
+  /\ UNCHANGED <<lease, writes, d, renounced, leaves, acked, delivered, used>>
 
 \* Switchover: the primary gives up its reign for good, then says so.
 Renounce(a) ==
@@ -222,7 +228,7 @@ Renounce(a) ==
   /\ p' = [p EXCEPT ![a] = Demoted(a, p[a].known)]
   /\ renounced' = renounced \cup {<<a, p[a].epoch>>}
   /\ used' = [used EXCEPT !.renounces = @ + 1]
-  /\ UNCHANGED <<lease, writes, d, acked, delivered>>
+  /\ UNCHANGED <<lease, writes, d, leaves, acked, delivered>>
 
 \* Mutation "RenounceFirst": says so, and goes on acting for a while.
 RenounceEarly(a) ==
@@ -230,7 +236,7 @@ RenounceEarly(a) ==
   /\ used.renounces < MaxRenounces /\ IsPrimary(a)
   /\ renounced' = renounced \cup {<<a, p[a].epoch>>}
   /\ used' = [used EXCEPT !.renounces = @ + 1]
-  /\ UNCHANGED <<lease, writes, p, d, acked, delivered>>
+  /\ UNCHANGED <<lease, writes, p, d, leaves, acked, delivered>>
 
 \* R6: believed only for the highest epoch this agent knows, from its disk or from
 \* the record.
@@ -240,7 +246,7 @@ HearRenounce(s, r) ==
      ELSE r[2] = d[s].seen /\ (IF p[s].known = 0 THEN TRUE ELSE Known(s).epoch <= r[2])
   /\ p[s].heard # r[2]
   /\ p' = [p EXCEPT ![s].bound = FALSE, ![s].heard = r[2]]
-  /\ UNCHANGED <<lease, writes, d, renounced, acked, delivered, used>>
+  /\ UNCHANGED <<lease, writes, d, renounced, leaves, acked, delivered, used>>
 
 -----------------------------------------------------------------------------
 (* Promises.                                                               *)
@@ -250,16 +256,17 @@ HearRenounce(s, r) ==
 Grant(a, s) ==
   /\ InSession(s, a)
   /\ p[s].role = "standby" \/ Bug = "GrantWhileClaiming"
-  /\ ~p[s].bound \/ Copy(s) \notin p[a].rights
-  /\ p' = [p EXCEPT ![s].bound = TRUE, ![s].heard = 0, ![a].rights = @ \cup {Copy(s)}]
-  /\ UNCHANGED <<lease, writes, d, renounced, acked, delivered, used>>
+  /\ ~p[s].bound \/ Copy(s) \notin p[a].rights \/ Copy(s) \in p[a].leaving
+  /\ p' = [p EXCEPT ![s].bound = TRUE, ![s].heard = 0,
+                    ![a].rights = @ \cup {Copy(s)}, ![a].leaving = @ \ {Copy(s)}]
+  /\ UNCHANGED <<lease, writes, d, renounced, leaves, acked, delivered, used>>
 
 \* The primary's clock ran out: no answer in time.
 RightEnds(a, c) ==
   /\ c \in p[a].rights
   /\ p' = [p EXCEPT ![a].rights = @ \ {c}]
   /\ Spend(0, Break(IF InSession(c[1], a) /\ Copy(c[1]) = c THEN 1 ELSE 0))
-  /\ UNCHANGED <<lease, writes, d, renounced, acked, delivered>>
+  /\ UNCHANGED <<lease, writes, d, renounced, leaves, acked, delivered>>
 
 \* Another agent holds the record and acts, or has won and only has to read it: then
 \* a promise that ends for want of a beacon is trouble (liveness only).
@@ -274,7 +281,7 @@ PromiseEnds(s) ==
   /\ \A a \in Agents : \A c \in p[a].rights : c[1] # s
   /\ p' = [p EXCEPT ![s].bound = FALSE]
   /\ Spend(0, Break(IF HolderIsWell(s) THEN 1 ELSE 0))
-  /\ UNCHANGED <<lease, writes, d, renounced, acked, delivered>>
+  /\ UNCHANGED <<lease, writes, d, renounced, leaves, acked, delivered>>
 
 -----------------------------------------------------------------------------
 (* The set, changed by its holder.                                         *)
@@ -284,20 +291,46 @@ SetWrite(a, set, b) ==
   /\ Send(a, [Known(a) EXCEPT !.set = set], b)
   /\ p' = [p EXCEPT ![a].doubt = @ \cup {set}]
 
-\* Removing needs no right to act; the other side may be dead, or only slow.
+\* Removing needs no right to act; the other side may be dead, or only slow, or
+\* has said that it leaves.
+IsGone(a, c) == ~(Exists(c) /\ p[c[1]].up) \/ c \in p[a].leaving
 Remove(a, c) ==
   /\ IsPrimary(a) /\ c \in Known(a).set /\ c # Copy(a)
-  /\ SetWrite(a, Known(a).set \ {c}, Break(IF Copy(c[1]) = c /\ p[c[1]].up THEN 1 ELSE 0))
-  /\ UNCHANGED <<lease, d, renounced, acked, delivered>>
+  /\ SetWrite(a, Known(a).set \ {c}, Break(IF IsGone(a, c) THEN 0 ELSE 1))
+  /\ UNCHANGED <<lease, d, renounced, leaves, acked, delivered>>
 
 \* R7: only a copy that has confirmed the whole log; from this step on it
 \* counts in Effective, so nothing is acknowledged without it any more.
 Add(a, s) ==
-  /\ InSession(s, a) /\ p[s].role = "standby" /\ Copy(s) \notin Known(a).set
+  /\ InSession(s, a) /\ p[s].role = "standby" /\ Copy(s) \notin Known(a).set \cup p[a].leaving
   /\ \/ Bug = "AddBeforeComplete"
      \/ p[a].conf[s] = [c |-> d[s].copy, n |-> Len(d[a].log)]
   /\ SetWrite(a, Known(a).set \cup {Copy(s)}, 0)
-  /\ UNCHANGED <<lease, d, renounced, acked, delivered>>
+  /\ UNCHANGED <<lease, d, renounced, leaves, acked, delivered>>
+
+-----------------------------------------------------------------------------
+(* Leaving.                                                                *)
+
+\* R7: a standby says that it leaves and ends its session; its process ends with
+\* it, or goes on (its disk is full, say), may follow again, and claims like any
+\* other once its promise has ended.  What it promised stays promised.
+Leave(s, a, ends) ==
+  /\ used.leaves < MaxLeaves /\ InSession(s, a) /\ p[s].role = "standby"
+  /\ leaves' = leaves \cup {<<Copy(s), a, p[a].epoch>>}
+  /\ p' = [p EXCEPT ![s] = IF ends THEN Down(s)
+                            ELSE [@ EXCEPT !.follows = None,
+                                           !.bound = @ /\ Bug # "LeavingFreesThePromise"]]
+  /\ d' = IF ends THEN [d EXCEPT ![s].log = Durable(s)] ELSE d
+  /\ used' = [used EXCEPT !.leaves = @ + 1]
+  /\ UNCHANGED <<lease, writes, renounced, acked, delivered>>
+
+\* The primary need not find out by waiting: it may remove that copy at once, and
+\* does without it when the record says so, not before.
+HearLeaving(a, l) ==
+  /\ l \in leaves /\ IsPrimary(a) /\ l[2] = a /\ l[3] = p[a].epoch
+  /\ p' = [p EXCEPT ![a].leaving = @ \cup {l[1]}]
+  /\ leaves' = leaves \ {l}
+  /\ UNCHANGED <<lease, writes, d, renounced, acked, delivered, used>>
 
 -----------------------------------------------------------------------------
 (* Replication.                                                            *)
@@ -321,27 +354,29 @@ Follow(s, a) ==
   /\ p' = [p EXCEPT ![s].follows = a, ![s].epoch = p[a].epoch, ![s].heard = 0,
                     ![s].known = IF p[s].role = "standby" THEN Max({@, p[a].known}) ELSE @,
                     ![a].conf[s] = [c |-> d[s].copy, n |-> 0]]
+  \* Nothing that comes from a session before this one is heard.
+  /\ leaves' = {l \in leaves : l[1][1] # s \/ l[2] # a}
   /\ UNCHANGED <<lease, writes, renounced, acked, delivered, used>>
 
 Ship(a, s) ==
   /\ InSession(s, a)
   /\ Len(d[s].log) < Len(d[a].log)
   /\ d' = [d EXCEPT ![s].log = Append(@, d[a].log[Len(@) + 1])]
-  /\ UNCHANGED <<lease, writes, p, renounced, acked, delivered, used>>
+  /\ UNCHANGED <<lease, writes, p, renounced, leaves, acked, delivered, used>>
 
 \* fsync.  What was set aside is let go when our own durable log contains it.
 Sync(a) ==
   /\ p[a].up /\ d[a].synced < Len(d[a].log)
   /\ d' = [d EXCEPT ![a].synced = Len(d[a].log),
                     ![a].aside = {x \in @ : x.os > Have(d[a].log, x.oe)}]
-  /\ UNCHANGED <<lease, writes, p, renounced, acked, delivered, used>>
+  /\ UNCHANGED <<lease, writes, p, renounced, leaves, acked, delivered, used>>
 
 Confirm(a, s) ==
   /\ InSession(s, a)
   /\ LET c == [c |-> d[s].copy, n |-> IF Bug = "ConfirmBeforeFsync" THEN Len(d[s].log) ELSE d[s].synced]
      IN  /\ p[a].conf[s] # c
          /\ p' = [p EXCEPT ![a].conf[s] = c]
-  /\ UNCHANGED <<lease, writes, d, renounced, acked, delivered, used>>
+  /\ UNCHANGED <<lease, writes, d, renounced, leaves, acked, delivered, used>>
 
 \* Hand-over: the primary takes the lowest message that s has set aside of a
 \* reign and that its own log never had.  s may be the primary itself.
@@ -353,7 +388,7 @@ TakeBack(a, s) ==
        /\ \A y \in d[s].aside : y.oe = x.oe /\ y.os > Have(d[a].log, y.oe) => y.os >= x.os
        /\ d' = [d EXCEPT ![a].log = Append(@, [e |-> p[a].epoch, k |-> "M", m |-> x.m, oe |-> x.oe, os |-> x.os]),
                          ![s].aside = IF Bug = "AsideDroppedEarly" /\ s # a THEN @ \ {x} ELSE @]
-  /\ UNCHANGED <<lease, writes, p, renounced, acked, delivered, used>>
+  /\ UNCHANGED <<lease, writes, p, renounced, leaves, acked, delivered, used>>
 
 -----------------------------------------------------------------------------
 (* Mail.                                                                   *)
@@ -366,7 +401,7 @@ Submit(a, m) ==
   /\ \A b \in Agents : \A x \in d[b].aside : x.m # m
   /\ d' = [d EXCEPT ![a].log = Append(@, [e |-> p[a].epoch, k |-> "M", m |-> m,
                                           oe |-> p[a].epoch, os |-> Len(@) + 1])]
-  /\ UNCHANGED <<lease, writes, p, renounced, acked, delivered, used>>
+  /\ UNCHANGED <<lease, writes, p, renounced, leaves, acked, delivered, used>>
 
 Ack(a, m) ==
   /\ IsPrimary(a) /\ acked[m].how = "no"
@@ -377,7 +412,7 @@ Ack(a, m) ==
        /\ Committed(a, i)
   /\ acked' = [acked EXCEPT ![m] = [how |-> IF Others(a) = {} THEN "alone" ELSE "in sync",
                                     epoch |-> p[a].epoch, copies |-> Effective(a)]]
-  /\ UNCHANGED <<lease, writes, p, d, renounced, delivered, used>>
+  /\ UNCHANGED <<lease, writes, p, d, renounced, leaves, delivered, used>>
 
 \* Only what is committed is delivered. The mark is shipped behind.
 Deliver(a, m) ==
@@ -390,32 +425,30 @@ Deliver(a, m) ==
   /\ d' = [d EXCEPT ![a].log = Append(@, [e |-> p[a].epoch, k |-> "D", m |-> m,
                                           oe |-> p[a].epoch, os |-> Len(@) + 1])]
   /\ delivered' = delivered \cup {<<m, p[a].epoch>>}
-  /\ UNCHANGED <<lease, writes, p, renounced, acked, used>>
+  /\ UNCHANGED <<lease, writes, p, renounced, leaves, acked, used>>
 
 -----------------------------------------------------------------------------
 (* Faults.                                                                 *)
-
-Down(a) == [FreshProcess(p[a].inc) EXCEPT !.up = FALSE]
 
 Crash(a) ==
   /\ p[a].up /\ used.crashes < MaxCrashes
   /\ p' = [p EXCEPT ![a] = Down(a)]
   /\ d' = [d EXCEPT ![a].log = Durable(a)]
   /\ used' = [used EXCEPT !.crashes = @ + 1]
-  /\ UNCHANGED <<lease, writes, renounced, acked, delivered>>
+  /\ UNCHANGED <<lease, writes, renounced, leaves, acked, delivered>>
 
 LoseDisk(a) ==
   /\ used.losses < MaxLosses
   /\ p' = [p EXCEPT ![a] = Down(a)]
   /\ d' = [d EXCEPT ![a] = [copy |-> @.copy + 1, seen |-> 0, log |-> <<>>, synced |-> 0, aside |-> {}]]
   /\ used' = [used EXCEPT !.losses = @ + 1]
-  /\ UNCHANGED <<lease, writes, renounced, acked, delivered>>
+  /\ UNCHANGED <<lease, writes, renounced, leaves, acked, delivered>>
 
 \* R4: after a start it waits as if it had just given a promise.
 Restart(a) ==
   /\ ~p[a].up
   /\ p' = [p EXCEPT ![a] = FreshProcess(@.inc + 1)]
-  /\ UNCHANGED <<lease, writes, d, renounced, acked, delivered, used>>
+  /\ UNCHANGED <<lease, writes, d, renounced, leaves, acked, delivered, used>>
 
 -----------------------------------------------------------------------------
 Next ==
@@ -425,11 +458,13 @@ Next ==
        \/ Claim(a) \/ ForceClaim(a) \/ Resume(a)
        \/ Renounce(a) \/ RenounceEarly(a)
        \/ \E r \in renounced : HearRenounce(a, r)
+       \/ \E l \in leaves : HearLeaving(a, l)
        \/ PromiseEnds(a) \/ Sync(a) \/ Crash(a) \/ LoseDisk(a) \/ Restart(a)
        \/ \E c \in p[a].rights : RightEnds(a, c)
        \/ p[a].known > 0 /\ \E c \in Known(a).set : Remove(a, c)
        \/ \E s \in Agents : TakeBack(a, s)
-       \/ \E s \in Agents \ {a} : Grant(a, s) \/ Add(a, s) \/ Follow(s, a) \/ Ship(a, s) \/ Confirm(a, s)
+       \/ \E s \in Agents \ {a} : \/ Grant(a, s) \/ Add(a, s) \/ Follow(s, a) \/ Ship(a, s) \/ Confirm(a, s)
+                                    \/ \E ends \in BOOLEAN : Leave(s, a, ends)
        \/ \E m \in Messages : Submit(a, m) \/ Ack(a, m) \/ Deliver(a, m)
 
 Spec == Init /\ [][Next]_vars
@@ -437,8 +472,6 @@ Spec == Init /\ [][Next]_vars
 -----------------------------------------------------------------------------
 (* S1: never two agents with a right to act.                               *)
 OneSender == \A a, b \in Agents : MayAct(a) /\ MayAct(b) => a = b
-
-Exists(c) == d[c[1]].copy = c[2]
 
 (* S2: what was acknowledged is in the durable log of every copy that may  *)
 (* be promoted next without force.                                         *)
@@ -486,7 +519,7 @@ Fairness ==
        /\ WF_vars(Sync(a)) /\ WF_vars(Restart(a))
        /\ WF_vars(\E c \in p[a].rights : ~InSession(c[1], a) /\ RightEnds(a, c))
        /\ WF_vars(IsPrimary(a) /\ p[a].doubt = {} /\ \E c \in Known(a).set :
-                    ~(Exists(c) /\ p[c[1]].up) /\ Remove(a, c))
+                    IsGone(a, c) /\ Remove(a, c))
        /\ WF_vars(\E s \in Agents : TakeBack(a, s))
        /\ \A s \in Agents \ {a} :
             /\ WF_vars(Grant(a, s)) /\ WF_vars(Follow(s, a)) /\ WF_vars(Ship(a, s)) /\ WF_vars(Confirm(a, s))

@@ -27,9 +27,9 @@ tlc() { # name module expected(ok|bad) ; config in name.cfg
   printf '%-16s %-28s %-4s %9s distinct %4d s  %s\n' "$verdict" "$1" "$got" "${states:-?}" $((SECONDS - start)) "$what"
   rm -rf "$out/states"
 }
-shard() { # name expected agents set writes crashes losses forces renounces breaks delivering strict bug properties
+shard() { # name expected agents set writes crashes losses forces renounces leaves breaks delivering strict bug properties
   cat > "$1.cfg" <<C
-SPECIFICATION $( [[ "${14}" == *Recovers* ]] && echo FairSpec || echo Spec )
+SPECIFICATION $( [[ "${15}" == *Recovers* ]] && echo FairSpec || echo Spec )
 CONSTANTS
   a = a
   b = b
@@ -39,67 +39,76 @@ CONSTANTS
   Agents = $3
   InitialSet = $4
   Messages = $messages
-  Strict = ${12}
+  Strict = ${13}
   MaxWrites = $5
   MaxCrashes = $6
   MaxLosses = $7
   MaxForces = $8
   MaxRenounces = $9
-  MaxBreaks = ${10}
-  Delivering = ${11}
-  Bug = "${13}"
-$( [[ "${14}" == *Recovers* ]] && echo PROPERTIES || echo INVARIANTS ) ${14}
+  MaxLeaves = ${10}
+  MaxBreaks = ${11}
+  Delivering = ${12}
+  Bug = "${14}"
+$( [[ "${15}" == *Recovers* ]] && echo PROPERTIES || echo INVARIANTS ) ${15}
 $extra
 C
   tlc "$1" MC.tla "$2"; }
 safety='OneSender InTheNextQueue NothingLost NeverAlone OnceInTheQueue LogsAgree FollowersFollow OneReign'
 ab='{a,b}'; abc='{a,b,c}'
-good() { shard "$1" ok "${@:2:10}" none "$safety"; }
-#    name     agents set  wr cr lo fo re br deliv strict
-good Core2    $ab  $ab    3  2  0  0  0  9 FALSE FALSE
-good Core2w4  $ab  $ab    4  2  0  0  0  9 FALSE FALSE
-extra='SYMMETRY BC' good Core3 $abc $abc 2 1 0 0 0 9 FALSE FALSE
-good Loss2    $ab  $ab    3  1  1  0  0  9 FALSE FALSE
-good Alone2   $ab  '{a}'  3  2  0  0  0  9 FALSE FALSE
-good Switch2  $ab  $ab    3  1  0  0  1  9 FALSE TRUE
-good Switch2a $ab  '{a}'  3  0  0  0  1  9 FALSE FALSE
-good Force2   $ab  '{a}'  3  1  0  1  0  9 FALSE FALSE
-good Force2D  $ab  '{a}'  3  2  0  1  0  9 TRUE  FALSE
-live() { local props="${12}"; shard "$1" ok "${@:2:9}" "${11}" none "$props"; }
-live LiveApiOut $ab $ab   0  0  0  0  0  2 TRUE  FALSE 'Recovers MailGoes'
-live LiveCrash  $ab $ab   8  1  0  0  0  0 TRUE  FALSE 'Recovers MailGoes'
-live LiveBreak  $ab $ab   8  0  0  0  0  2 TRUE  FALSE 'Recovers MailGoes'
-live LiveSwitch $ab $ab   8  0  0  0  1  0 TRUE  FALSE 'Recovers MailGoes'
-live LiveLoss   $ab $ab   8  0  1  0  0  0 TRUE  FALSE 'Recovers MailGoes'
-live LiveForce  $ab '{a}' 8  1  0  1  0  0 TRUE  FALSE 'Recovers MailGoes'
-live LiveSwitchCrash $ab $ab 8 1 0 0 1 0 FALSE FALSE 'Recovers'
-messages='{}' live Live3 $abc $ab 6 1 0 0 0 0 FALSE FALSE 'Recovers'
-mutant() { shard "$1" bad "${@:2:9}" FALSE "$1" "$safety"; }
-#      mutation          agents set  wr cr lo fo re br deliv
-mutant PromoteNotInSync   $ab '{a}'  2  1  0  0  0  9 FALSE
-mutant AckBeforeStandby   $ab $ab    2  1  0  0  0  9 FALSE
-mutant ConfirmBeforeFsync $ab $ab    2  2  0  0  0  9 FALSE
-mutant ShrinkAfter        $ab $ab    2  1  0  0  0  9 FALSE
-mutant GrantForgotten     $ab $ab    2  1  0  0  0  9 FALSE
-mutant PromiseNotAwaited  $ab $ab    2  1  0  0  0  9 FALSE
-mutant NoCas              $ab $ab    2  1  0  0  0  9 FALSE
-mutant EpochReused        $ab $ab    2  1  0  0  0  9 FALSE
-mutant IdentityWithoutIncarnation $ab $ab 2 1 0 0 0 9 FALSE
-mutant TailKept           $ab $ab    2  1  0  0  0  9 FALSE
-mutant AddBeforeComplete  $ab '{a}'  2  1  0  0  0  9 FALSE
-mutant SetByName          $ab $ab    2  1  1  0  0  9 FALSE
-mutant GrantWhileClaiming $ab $ab    2  1  0  0  0  9 FALSE
-mutant DoubtIgnored       $ab '{a}'  2  1  0  0  0  9 FALSE
-mutant OldEpochAccepted   $ab $ab    2  1  0  0  0  9 FALSE
-mutant RenounceFirst      $ab $ab    2  1  0  0  1  9 FALSE
-mutant RenounceOfAnyEpoch $ab $ab    3  1  0  0  1  9 FALSE
-mutant AnyGrant           $abc $abc  2  0  0  0  0  9 FALSE
-mutant TailDroppedAlways  $ab '{a}'  3  1  0  1  0  9 FALSE
-mutant TailByItsEpoch     $ab '{a}'  2  2  0  1  0  9 FALSE
-mutant AsideDroppedEarly  $ab '{a}'  2  2  0  1  0  9 FALSE
-mutant TakenTwice         $ab '{a}'  1  1  0  1  0  9 TRUE
-mutant WonByName          $ab '{a}'  3  0  0  0  1  9 FALSE
-mutant RestartUnchecked   $ab $ab    3  2  0  0  0  9 FALSE
+good() { shard "$1" ok "${@:2:11}" none "$safety"; }
+#    name     agents set  wr cr lo fo re le br deliv strict
+good Core2    $ab  $ab    3  2  0  0  0  0  9 FALSE FALSE
+good Core2w4  $ab  $ab    4  2  0  0  0  0  9 FALSE FALSE
+extra='SYMMETRY BC' good Core3 $abc $abc 2 1 0 0 0 0 9 FALSE FALSE
+good Loss2    $ab  $ab    3  1  1  0  0  0  9 FALSE FALSE
+good Alone2   $ab  '{a}'  3  2  0  0  0  0  9 FALSE FALSE
+good Switch2  $ab  $ab    3  1  0  0  1  0  9 FALSE TRUE
+good Switch2a $ab  '{a}'  3  0  0  0  1  0  9 FALSE FALSE
+good Leave2   $ab  $ab    3  1  0  0  0  2  9 FALSE FALSE
+good Leave2s  $ab  $ab    3  0  0  0  1  2  9 FALSE TRUE
+extra='SYMMETRY BC' good Leave3 $abc $abc 2 0 0 0 0 1 9 FALSE FALSE
+good Force2   $ab  '{a}'  3  1  0  1  0  0  9 FALSE FALSE
+good Force2D  $ab  '{a}'  3  2  0  1  0  0  9 TRUE  FALSE
+live() { local props="${13}"; shard "$1" ok "${@:2:10}" "${12}" none "$props"; }
+live LiveApiOut $ab $ab   0  0  0  0  0  0  2 TRUE  FALSE 'Recovers MailGoes'
+live LiveCrash  $ab $ab   8  1  0  0  0  0  0 TRUE  FALSE 'Recovers MailGoes'
+live LiveBreak  $ab $ab   8  0  0  0  0  0  2 TRUE  FALSE 'Recovers MailGoes'
+live LiveSwitch $ab $ab   8  0  0  0  1  0  0 TRUE  FALSE 'Recovers MailGoes'
+live LiveLeave  $ab $ab   8  0  0  0  0  2  0 TRUE  FALSE 'Recovers MailGoes'
+live LiveLeaveCrash $ab $ab 8 1 0 0 0 1 0 FALSE FALSE 'Recovers'
+live LiveSwitchLeave $ab $ab 8 0 0 0 1 1 0 FALSE FALSE 'Recovers'
+live LiveLoss   $ab $ab   8  0  1  0  0  0  0 TRUE  FALSE 'Recovers MailGoes'
+live LiveForce  $ab '{a}' 8  1  0  1  0  0  0 TRUE  FALSE 'Recovers MailGoes'
+live LiveSwitchCrash $ab $ab 8 1 0 0 1 0 0 FALSE FALSE 'Recovers'
+messages='{}' live Live3 $abc $ab 6 1 0 0 0 0 0 FALSE FALSE 'Recovers'
+mutant() { shard "$1" bad "${@:2:10}" FALSE "$1" "$safety"; }
+#      mutation          agents set  wr cr lo fo re le br deliv
+mutant PromoteNotInSync   $ab '{a}'  2  1  0  0  0  0  9 FALSE
+mutant AckBeforeStandby   $ab $ab    2  1  0  0  0  0  9 FALSE
+mutant ConfirmBeforeFsync $ab $ab    2  2  0  0  0  0  9 FALSE
+mutant ShrinkAfter        $ab $ab    2  1  0  0  0  0  9 FALSE
+mutant GrantForgotten     $ab $ab    2  1  0  0  0  0  9 FALSE
+mutant PromiseNotAwaited  $ab $ab    2  1  0  0  0  0  9 FALSE
+mutant NoCas              $ab $ab    2  1  0  0  0  0  9 FALSE
+mutant EpochReused        $ab $ab    2  1  0  0  0  0  9 FALSE
+mutant IdentityWithoutIncarnation $ab $ab 2 1 0 0 0 0 9 FALSE
+mutant TailKept           $ab $ab    2  1  0  0  0  0  9 FALSE
+mutant AddBeforeComplete  $ab '{a}'  2  1  0  0  0  0  9 FALSE
+mutant SetByName          $ab $ab    2  1  1  0  0  0  9 FALSE
+mutant GrantWhileClaiming $ab $ab    2  1  0  0  0  0  9 FALSE
+mutant DoubtIgnored       $ab '{a}'  2  1  0  0  0  0  9 FALSE
+mutant OldEpochAccepted   $ab $ab    2  1  0  0  0  0  9 FALSE
+mutant RenounceFirst      $ab $ab    2  1  0  0  1  0  9 FALSE
+mutant RenounceOfAnyEpoch $ab $ab    3  1  0  0  1  0  9 FALSE
+mutant AnyGrant           $abc $abc  2  0  0  0  0  0  9 FALSE
+mutant TailDroppedAlways  $ab '{a}'  3  1  0  1  0  0  9 FALSE
+mutant TailByItsEpoch     $ab '{a}'  2  2  0  1  0  0  9 FALSE
+mutant AsideDroppedEarly  $ab '{a}'  2  2  0  1  0  0  9 FALSE
+mutant TakenTwice         $ab '{a}'  1  1  0  1  0  0  9 TRUE
+mutant WonByName          $ab '{a}'  3  0  0  0  1  0  9 FALSE
+mutant RestartUnchecked   $ab $ab    3  2  0  0  0  0  9 FALSE
+mutant LeavingFreesThePromise $ab $ab 2 0 0 0 0 1 9 FALSE
+mutant LeavingNotNeeded   $ab $ab    2  0  0  0  0  1  9 FALSE
 timers() { # name expected right attachWait inflight bug
   printf 'SPECIFICATION Spec\nCONSTANTS\n  Rates = {9, 10, 11}\n  Promise = 33\n  Right = %s\n  KernelLate = 9\n  AttachWait = %s\n  InFlight = %s\n  Bug = "%s"\nINVARIANTS OneSender OneAddress\n' "${@:3}" > "$1.cfg"
   tlc "$1" GrantTimers.tla "$2"; }
