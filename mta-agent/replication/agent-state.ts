@@ -75,7 +75,7 @@ export type Primary = {
   readonly attachFrom: Millis
   readonly rights: Rights
   readonly followers: readonly Follower[]
-  /** Those that have said that they end, and have not come again since. */
+  /** Those that have said that they leave, and have promised nothing since. */
   readonly leaving: readonly Copy[]
   /** Sequence of the last entry here, and of the last that is fsynced here. */
   readonly last: number

@@ -187,12 +187,7 @@ function writeSet(state: AgentState, role: Primary, { at, record }: { readonly a
 
 export function followed(role: Primary, event: EventOf<'followed'>): Primary {
   const lacks = role.last > 0 ? { lacks: { sequence: role.last, since: event.at } } : {}
-  const leaving = role.leaving.filter((one) => keyOf(one) !== keyOf(event.copy))
-  return {
-    ...role,
-    leaving,
-    followers: [...withoutFollower(role, event.copy), { copy: event.copy, confirmed: 0, complete: false, ...lacks }],
-  }
+  return { ...role, followers: [...withoutFollower(role, event.copy), { copy: event.copy, confirmed: 0, complete: false, ...lacks }] }
 }
 
 /**
@@ -212,8 +207,10 @@ export const followerLeft = (role: Primary, event: EventOf<'followerLeft'>): Pri
 
 const withoutFollower = (role: Primary, copy: Copy): readonly Follower[] => role.followers.filter((one) => keyOf(one.copy) !== keyOf(copy))
 
+/** One that had said that it leaves is back: it promises only when its disk has taken the log again. */
 export function promised(state: AgentState, role: Primary, event: EventOf<'promised'>): Primary {
-  const known: Primary = { ...role, rights: promiseReceived(role.rights, event.copy, event.number) }
+  const leaving = role.leaving.filter((one) => keyOf(one) !== keyOf(event.copy))
+  const known: Primary = { ...role, leaving, rights: promiseReceived(role.rights, event.copy, event.number) }
   return { ...known, followers: known.followers.map((one) => countIfNear(state, known, one, event)) }
 }
 

@@ -250,7 +250,7 @@ describe('a primary with a standby', () => {
     expect(acknowledges(settled.state, 4)).toBe('alone')
   })
 
-  test('removes one that ends in order at once, needs it until that has won, and hands nothing over to it', () => {
+  test('removes one that leaves at once, needs it until that has won, and hands nothing over to it', () => {
     const left = play(led, { kind: 'leaving', at: 9_300, copy: c }, { kind: 'followerLeft', at: 9_301, copy: c }).state
     const { version: _, ...content } = pair
     const removing = play(left, tick(9_920), read(9_930, 5, pair))
@@ -263,9 +263,10 @@ describe('a primary with a standby', () => {
     expect(effectsOf(left, { kind: 'switchover', at: 9_310 })).toEqual([{ kind: 'switchoverRefused', because: 'NoHeir' }])
   })
 
-  test('removes nobody who said so and has come again', () => {
-    const back = play(led, { kind: 'leaving', at: 9_300, copy: c }, { kind: 'followed', at: 9_400, copy: c }).state
-    expect(effectsOf(back, tick(9_920)).map(({ kind }) => kind)).toEqual(['beacon'])
+  test('removes nobody who said so and promises again, and one who only came again', () => {
+    const come = play(led, { kind: 'leaving', at: 9_300, copy: c }, { kind: 'followed', at: 9_400, copy: c }, tick(9_500)).state
+    const promised: RoleEvent = { kind: 'promised', at: 9_510, copy: c, number: 3 }
+    expect([effectsOf(come, tick(9_920)), effectsOf(come, promised, tick(9_920))]).toEqual([[{ kind: 'read', call: 5 }], []])
   })
 
   test('stops for good when the record names another holder', () => {

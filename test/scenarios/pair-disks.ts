@@ -2,7 +2,7 @@ import { conditionIs, lastFailover, longestPause, mustBeShort, slotOf } from './
 import { type Member, openPair } from './pair.ts'
 import { must, mustEqual, type Scenario } from './scenario.ts'
 
-/** To find that a standby does not confirm, and to take it out of the set (removeAfter and two calls, with what a busy machine adds). */
+/** To hear that a standby leaves, and to take it out of the set (a tick and two calls), with what a busy machine adds. */
 const REMOVED_WITHIN_MILLIS = 6_000
 /** While it is out, nobody waits for it. */
 const UNTROUBLED_MILLIS = 2_000

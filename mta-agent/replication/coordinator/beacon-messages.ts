@@ -43,7 +43,7 @@ export type BeaconMessage =
   | { readonly kind: 'promise'; readonly number: number }
   /** The beacon came, and is answered with no promise: its log is not cut yet. Says that somebody is there, and nothing else. */
   | { readonly kind: 'heard'; readonly number: number }
-  /** This process ends in order: nobody need wait for its word. What it promised stays promised. */
+  /** This process ends in order, or its disk is full: nobody need wait for its word. What it promised stays promised. */
   | { readonly kind: 'leaving' }
   /** R6. `last`: the last sequence of the epoch. */
   | { readonly kind: 'over'; readonly last: number }

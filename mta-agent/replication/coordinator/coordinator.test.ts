@@ -142,6 +142,17 @@ describe('a standby', () => {
     expect(told.map(({ kind }) => kind)).toContain('sessionEnded')
   })
 
+  test('whose disk is full says that it leaves, and looks for a primary again', () => {
+    const coordinator = start()
+    const wire = openWire()
+    coordinator.onFound({ peer, epoch: 4, welcome, link: wire })
+    coordinator.take({ kind: 'logJoined', session: 1, epoch: 4, complete: true })
+    const { pledge } = coordinator.state
+    coordinator.take({ kind: 'logLinkEnded', session: 1, because: 'DiskFull' })
+    expect([wire.sent, wire.ended]).toEqual([[{ epoch: 4, kind: 'leaving' }], ['end']])
+    expect([coordinator.isLooking(), coordinator.state.role, coordinator.state.pledge]).toEqual([true, { kind: 'standby' }, pledge])
+  })
+
   test('looks for another when there was no log to follow, and only then', () => {
     const coordinator = start()
     const wire = openWire()

@@ -119,7 +119,7 @@ export class Coordinator {
       case 'logJoined':
         return this.#primary.onJoined(message)
       case 'logLinkEnded':
-        this.#primary.onLogEnded(message.session)
+        this.#primary.onLogEnded(message)
         return this.onFollowerEnd(message.session, 'its log link has ended')
       case 'confirmed': {
         const { session, sequence, complete } = message

@@ -76,15 +76,16 @@ export class FollowedPrimary {
     if (current.isEnding) this.#ports.dispatch({ kind: 'sessionEnded' })
   }
 
-  onLogEnded(session: number): void {
+  onLogEnded({ session, because }: Extract<ToCoordinator, { kind: 'logLinkEnded' }>): void {
     const current = this.#current
     if (current?.session !== session) return
     this.#current = undefined
     if (!current.isJoined) this.#ports.dispatch({ kind: 'joinFailed', epoch: current.found.epoch })
     if (current.isEnding) return
     current.isEnding = true
-    current.found.link.close()
-    this.#told(current, 'the log link has ended')
+    if (because === 'DiskFull') sayLeaving(current)
+    else current.found.link.close()
+    this.#told(current, because === 'DiskFull' ? 'its disk is full' : 'the log link has ended')
     if (current.isJoined) this.#ports.dispatch({ kind: 'sessionEnded' })
   }
 
@@ -92,8 +93,7 @@ export class FollowedPrimary {
   leave(): void {
     const current = this.#current
     if (current === undefined || current.isEnding) return
-    current.found.link.send(current.found.epoch, { kind: 'leaving' })
-    this.#end(current, 'stopped', 'said')
+    this.#end(current, 'stopped', 'leaving')
   }
 
   /** By this side. */
@@ -101,11 +101,10 @@ export class FollowedPrimary {
     if (this.#current) this.#end(this.#current, because)
   }
 
-  /** `said`: there are last words, which must still leave. */
-  #end(current: Session, because: string, how: 'now' | 'said' = 'now'): void {
+  #end(current: Session, because: string, how: 'now' | 'leaving' = 'now'): void {
     if (current.isEnding) return
     current.isEnding = true
-    if (how === 'said') current.found.link.end()
+    if (how === 'leaving') sayLeaving(current)
     else current.found.link.close()
     this.#told(current, because)
     this.#ports.tell({ kind: 'sessionEnded', session: current.session })
@@ -133,4 +132,10 @@ export class FollowedPrimary {
     const facts = { primary: current.found.peer.instance, epoch: current.found.epoch, because }
     this.#ports.tell({ kind: 'told', level: 'info', message: 'follows no longer', facts })
   }
+}
+
+/** The last word of a session, which must still leave. */
+function sayLeaving({ found: { link, epoch } }: Session): void {
+  link.send(epoch, { kind: 'leaving' })
+  link.end()
 }

@@ -61,7 +61,8 @@ export type ToCoordinator =
   /** The full copy is whole, on the disk. */
   | { readonly kind: 'completed' }
   // As both.
-  | { readonly kind: 'logLinkEnded'; readonly session: number }
+  /** `DiskFull`, as the standby: it takes nothing more, which the primary shall hear. */
+  | { readonly kind: 'logLinkEnded'; readonly session: number; readonly because?: 'DiskFull' }
   // As the primary.
   /** The follower has fsynced all up to here. */
   | { readonly kind: 'confirmed'; readonly session: number; readonly sequence: number; readonly complete: boolean }

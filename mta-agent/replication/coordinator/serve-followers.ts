@@ -14,7 +14,7 @@ export type FollowerPorts = {
   /** May it follow? With `welcome` a session begins, and `end` ends it. */
   readonly onFollow: (request: FollowRequest) => Welcomed | { readonly kind: 'refused'; readonly because: 'NotPrimary' | 'Behind' }
   readonly onPromise: (session: number, number: number) => void
-  /** It ends in order; the end of the session follows. */
+  /** Nobody need wait for it; the end of the session follows. */
   readonly onLeaving: (session: number) => void
   /** Comes once for each session that began. */
   readonly onEnd: (session: number, because: string) => void

@@ -229,7 +229,7 @@ const onDisk = (queue: LogQueueStore, disk: { readonly isFull: boolean; asked: n
     },
   })
 
-test('a standby whose disk is full leaves, and joins again only when there is room', async () => {
+test('a standby whose disk is full says why it leaves, and joins again only when there is room', async () => {
   await using shard = await openShard()
   const disk = { isFull: true, asked: 0 }
   await using a = await shard.open('news-0-a')
@@ -247,6 +247,7 @@ test('a standby whose disk is full leaves, and joins again only when there is ro
     b.said.some((one) => one.kind === kind && 'session' in one && one.session === session)
   follow(1)
   await waitFor('the end', () => heard('logLinkEnded', 1), { everyMillis: 5 })
+  expect(b.said.at(-1)).toEqual({ kind: 'logLinkEnded', session: 1, because: 'DiskFull' })
   follow(2)
   await waitFor('somebody to look for room', () => disk.asked > 0, { everyMillis: 5 })
   b.tell({ kind: 'sessionEnded', session: 2 })

@@ -63,7 +63,7 @@ export class StandbySessions {
       onEnd({ instance: peer.instance, error })
     } finally {
       this.#open.delete(session)
-      post({ kind: 'logLinkEnded', session })
+      post({ kind: 'logLinkEnded', session, ...(this.#wasFull && { because: 'DiskFull' }) })
     }
   }
 
