@@ -48,6 +48,12 @@ export const PrimaryChange = z
       .describe(
         'PrimaryLost: the promise to the one before had run out. Switchover: it had handed over. Restarted: it was an earlier process of this instance. Forced: an admin promoted this one.',
       ),
+    copy: z
+      .enum(['Complete', 'Incomplete'])
+      .optional()
+      .describe(
+        'What was promoted by force. Incomplete: a full copy was under way, and what had not come yet is missing until the disk of the old primary is back.',
+      ),
     at: z.iso.datetime().describe('When this instance began to act.'),
     durationMillis: z
       .int()

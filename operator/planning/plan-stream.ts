@@ -16,7 +16,7 @@ import { describeForeign, planChildren } from './plan-children.ts'
 import { planEnds } from './plan-ends.ts'
 import { claimantsOf, type Entry, listRoster } from './roster.ts'
 import * as children from './objects/stream-children.ts'
-import { planFailoverEvents } from './standbys/failover-events.ts'
+import { describePromotion, planFailoverEvents } from './standbys/failover-events.ts'
 import { buildReplication, type Member } from './standbys/peers.ts'
 import { listLost } from './standbys/lost.ts'
 import { fullMayLeaveAfter, requestsTo } from './standbys/requests.ts'
@@ -210,18 +210,19 @@ function planInstance(stream: SendingStream, entry: Entry, manifest: Manifest): 
 /** For what was not asked before. */
 function requestEvents(stream: SendingStream, instance: MTAInstance, asked: Readonly<Record<string, string>>): readonly EventNote[] {
   const { name, annotations = {} } = instance.metadata
-  const isNew = (annotation: string): boolean => asked[annotation] !== undefined && annotations[annotation] !== asked[annotation]
+  const newOf = (annotation: string) => (annotations[annotation] === asked[annotation] ? undefined : asked[annotation])
+  const [epoch, promotion] = [newOf(ANNOTATIONS.switchover), newOf(ANNOTATIONS.promoteGranted)]
+  const events: EventNote[] = []
   const regarding = refTo(stream.apiVersion, stream.kind, stream)
-  const switchover = `${name} shall hand over, which ends epoch ${asked[ANNOTATIONS.switchover]}`
-  const promotion = `${name} shall be promoted although its copy is not in the set: what was accepted since it left the set is missing until the disk of the old primary is back, and may be sent twice`
-  return [
-    ...(isNew(ANNOTATIONS.switchover)
-      ? [{ regarding, type: 'Normal', reason: 'SwitchoverAsked', action: 'Switchover', note: switchover } as const]
-      : []),
-    ...(isNew(ANNOTATIONS.promoteGranted)
-      ? [{ regarding, type: 'Warning', reason: 'PromotionForced', action: 'Promote', note: promotion } as const]
-      : []),
-  ]
+  if (epoch !== undefined) {
+    const note = `${name} shall hand over, which ends epoch ${epoch}`
+    events.push({ regarding, type: 'Normal', reason: 'SwitchoverAsked', action: 'Switchover', note })
+  }
+  if (promotion !== undefined) {
+    const note = describePromotion(instance, promotion)
+    events.push({ regarding, type: 'Warning', reason: 'PromotionForced', action: 'Promote', note })
+  }
+  return events
 }
 
 const drainingEvent = (stream: SendingStream, instance: MTAInstance): EventNote => ({

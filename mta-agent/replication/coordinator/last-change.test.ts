@@ -11,12 +11,14 @@ const WALL = 1_000_000_000
 const record: ShardRecord = { version: '7', holder: { instance: 'a', incarnation: 'ai' }, epoch: 4, inSync: [a, b], forcedEpoch: 0 }
 const won: ShardRecord = { version: '8', holder: { instance: 'b', incarnation: 'bi' }, epoch: 5, inSync: [b], forcedEpoch: 0 }
 
-function play(...events: readonly RoleEvent[]): ChangeLog {
+const play = (...events: readonly RoleEvent[]): ChangeLog => playOn(true, ...events)
+
+function playOn(complete: boolean, ...events: readonly RoleEvent[]): ChangeLog {
   let state: AgentState = startAgent({
     self: { ...b, incarnation: 'bi' },
     timers,
     durability: 'Available',
-    disk: { seen: 4, complete: true, quickClaimAt: 0 },
+    disk: { seen: 4, complete, quickClaimAt: 0 },
     at: 0,
   })
   let log = startChangeLog(0)
@@ -61,11 +63,14 @@ test('an earlier process of this instance', () => {
   expect(play(tick(10), read(20, 1, own), ...win(20)).last).toEqual({ reason: 'Restarted', at: WALL + 70, durationMillis: 70 })
 })
 
-test('by force', () => {
-  const force: RoleEvent = { kind: 'force', at: 10, force: { version: '7', incompleteToo: false } }
+test.each([
+  [true, 'Complete'],
+  [false, 'Incomplete'],
+] as const)('by force, of a copy that is complete: %s', (complete, copy) => {
+  const force: RoleEvent = { kind: 'force', at: 10, force: { version: '7', incompleteToo: !complete } }
   const out = { ...record, inSync: [a] }
-  const log = play(force, tick(6_000), read(6_010, 1, out), ...win(6_010, { ...won, forcedEpoch: 5 }))
-  expect(log.last).toMatchObject({ reason: 'Forced' })
+  const log = playOn(complete, force, tick(6_000), read(6_010, 1, out), ...win(6_010, { ...won, forcedEpoch: 5 }))
+  expect(log.last).toEqual({ reason: 'Forced', copy, at: WALL + 6_060, durationMillis: 6_060 })
 })
 
 test('one that has won acts only when a third copy has promised', () => {

@@ -8,7 +8,7 @@ export type ChangeLog = {
   /** The last sign of life of another primary; the start of this process before there was any. */
   readonly signAt: Millis
   /** A reign that is on its way, or has not acted yet. */
-  readonly coming?: { readonly reason: LastChange['reason']; readonly signAt: Millis }
+  readonly coming?: Pick<LastChange, 'reason' | 'copy'> & { readonly signAt: Millis }
   readonly last?: LastChange
 }
 
@@ -25,13 +25,17 @@ export type Moment = {
 export function logChange(log: ChangeLog, { before, event, after, effects, wall }: Moment): ChangeLog {
   const heard = event.kind === 'beacon' || event.kind === 'over' ? { ...log, signAt: event.at } : log
   if (before.role.kind === 'standby' && after.role.kind === 'claiming') {
-    return { ...heard, coming: { reason: reasonOf(before, after, effects), signAt: heard.signAt } }
+    const reason = reasonOf(before, after, effects)
+    // With the win it is complete, so this is the last moment at which anybody knows.
+    const copy = reason === 'Forced' ? ({ copy: before.disk.complete ? 'Complete' : 'Incomplete' } as const) : {}
+    return { ...heard, coming: { reason, ...copy, signAt: heard.signAt } }
   }
   const { coming, ...rest } = heard
   // What it has heard of is its own reign, or one that has not come about.
   if (after.role.kind === 'standby') return before.role.kind === 'primary' ? { ...rest, signAt: event.at } : rest
   if (coming === undefined || !mayAct(after, event.at)) return heard
-  return { ...rest, last: { reason: coming.reason, at: wall, durationMillis: Math.round(event.at - coming.signAt) } }
+  const { signAt, ...how } = coming
+  return { ...rest, last: { ...how, at: wall, durationMillis: Math.round(event.at - signAt) } }
 }
 
 function reasonOf(before: AgentState, after: AgentState, effects: readonly RoleEffect[]): LastChange['reason'] {

@@ -172,6 +172,8 @@ export type ReplicationFacts = {
 /** How this process became primary the last time. */
 export type LastChange = {
   readonly reason: 'PrimaryLost' | 'Switchover' | 'Restarted' | 'Forced'
+  /** Of a forced one: what was promoted. */
+  readonly copy?: 'Complete' | 'Incomplete'
   /** Wall clock, when it began to act. */
   readonly at: Millis
   /** From the last sign of life of the primary before, or from this process's start, until it acted. */
