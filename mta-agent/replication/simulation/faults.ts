@@ -6,6 +6,12 @@ import type { Place, World } from './world.ts'
 export const FAULTS = {
   crash: (world, place) => goDown(world, place, false),
   powerCut: (world, place) => goDown(world, place, true),
+  endInOrder,
+  fillDisk: (world, place) => {
+    const duration = someDuration(world)
+    world.note(place.agent, `its disk is full for ${Math.round(duration)} ms`)
+    place.volume.fill(duration)
+  },
   pause: (world, place) => pause(world, place, someDuration(world)),
   stall: (world, place) => {
     const { process } = place
@@ -193,6 +199,38 @@ function askSwitchover(world: World): void {
   }
 }
 
+/** As a rollout ends it: a primary hands over first, and goes when it follows its heir, or when its time is over. */
+function endInOrder(world: World, place: Place): void {
+  const { process } = place
+  if (!process || place.isEnding) return
+  world.note(place.agent, 'is told to end')
+  place.isEnding = true
+  const { promise, beacon } = world.settings.timers
+  const graceEnds = world.timeline.now + promise * world.random.between(0.2, 2)
+  const isPrimary = process.state.role.kind === 'primary'
+  if (isPrimary) process.run('operator', () => process.feed((at) => ({ kind: 'switchover', at })))
+  const look = (): void => {
+    if (place.process !== process || !place.isEnding) return
+    const { role } = process.state
+    const follows = role.kind === 'standby' && role.following !== undefined
+    if (isPrimary && !follows && world.timeline.now < graceEnds) world.timeline.after(20, look)
+    else world.timeline.after(isPrimary ? 2 * beacon : 0, () => endNow(world, place, process))
+  }
+  look()
+}
+
+function endNow(world: World, place: Place, process: NonNullable<Place['process']>): void {
+  // Something may hold up its last steps, or it is killed in the middle of them.
+  const killedAfter = process.state.role.kind === 'standby' ? world.random.between(0, 300) : 0
+  process.run('operator', () => {
+    world.note(place.agent, 'ends in order')
+    process.end()
+  })
+  world.timeline.after(killedAfter, () => {
+    if (place.process === process) goDown(world, place, false)
+  })
+}
+
 function goDown(world: World, place: Place, power: boolean): void {
   world.stop(place, power)
   restartAfter(world, place)
@@ -238,6 +276,8 @@ export function heal(world: World): void {
   world.api.heal()
   for (const place of world.places) {
     place.volume.hang(0)
+    place.volume.fill(0)
+    place.isEnding = false
     world.start(place)
     if (!place.process) continue
     place.process.stalledSince = undefined

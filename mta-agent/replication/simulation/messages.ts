@@ -8,6 +8,7 @@ export type ToPrimary =
   | { readonly kind: 'promise'; readonly number: number }
   | { readonly kind: 'confirm'; readonly sequence: number; readonly complete: boolean }
   | { readonly kind: 'offer'; readonly offer: Offer<Aside> }
+  | { readonly kind: 'leaving' }
 
 export type ToStandby =
   | {

@@ -188,6 +188,27 @@ export const OF_THE_MODEL = {
     profile: 'restarts',
     edits: [standby(' && state.disk.seen === record.epoch\n', '\n')],
   },
+  LeavingFreesThePromise: {
+    wrong: 'one that leaves takes what it promised for void',
+    profile: 'leaves',
+    edits: [
+      edit(
+        'simulation/standby-end.ts',
+        "leaves: its disk is full')\n",
+        "leaves: its disk is full')\n    Object.assign(this.#host, { state: { ...this.#host.state, pledge: { boundUntil: 0, heardOver: 0 } } })\n",
+      ),
+    ],
+  },
+  LeavingNotNeeded: {
+    wrong: 'the primary does without one that leaves before the record does (R3)',
+    profile: 'leaves',
+    edits: [
+      primary(
+        'countedOf(role)).filter((one) => keyOf(one) !== keyOf({ instance, copy }))',
+        'countedOf(role)).filter((one) => keyOf(one) !== keyOf({ instance, copy }) && !includes(role.leaving, one))',
+      ),
+    ],
+  },
   NoDriftMargin: {
     wrong: 'the right is too long for the drift of the clocks',
     edits: [

@@ -154,6 +154,15 @@ export const OF_THE_RULES = {
       standby('includes(record.inSync, copyOf(state)) && state.disk.complete) return', 'includes(record.inSync, copyOf(state))) return'),
     ],
   },
+  LeavingForEver: {
+    wrong: 'one that left and promises again is still taken for leaving (R7)',
+    edits: [primary('const leaving = role.leaving.filter((one) => keyOf(one) !== keyOf(event.copy))', 'const { leaving } = role')],
+  },
+  JoiningForEver: {
+    wrong: 'one that could not join is never free again',
+    profile: 'leaves',
+    edits: [standby('|| state.role.joining !== event.epoch) return stay(state)', '|| event.epoch > 0) return stay(state)')],
+  },
   OldReadsCount: {
     wrong: 'an answer to a GET sent before it began to follow counts',
     edits: [standby('...giveUp(state),', '...state,'), standby('import { giveUp, isCalling,', 'import { isCalling,')],

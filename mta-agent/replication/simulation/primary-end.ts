@@ -49,6 +49,10 @@ export class PrimaryEnd {
       case 'confirm':
         this.#host.feed((at) => ({ kind: 'confirmed', at, copy, sequence: message.sequence, complete: message.complete }))
         return
+      case 'leaving':
+        this.#host.feed((at) => ({ kind: 'leaving', at, copy }))
+        this.#host.scene.moment('leavingHeard', this.#host.agent)
+        return
       case 'offer':
         if (judgeOffer(message.offer, this.#host.volume.table) === 'take') this.#mail.takeBack(message.offer.messages)
         return
@@ -121,6 +125,11 @@ export class PrimaryEnd {
 
   #copyOn(connection: Connection): Copy | undefined {
     return [...this.#followers.values()].find((one) => one.connection === connection)?.copy
+  }
+
+  /** In order: the followers hear at once that nobody is there any more. */
+  end(): void {
+    this.#closeAll()
   }
 
   die(): void {

@@ -107,6 +107,15 @@ export class Process implements Host, Peer {
     this.#drain()
   }
 
+  /** In order: what is said last still leaves, and nothing is begun any more. */
+  end(): void {
+    this.isAlive = false
+    if (this.state.role.kind === 'primary') this.node.dropAddress()
+    this.#standby.end()
+    this.#primary.end()
+    this.#moment('leavingSaid')
+  }
+
   die(): void {
     this.isAlive = false
     this.#standby.die()

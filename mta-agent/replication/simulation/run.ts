@@ -3,6 +3,7 @@ import { mayAct } from '../role.ts'
 import { buildTimers, FAST_TIMERS, type Timers } from '../timers.ts'
 import { force } from './admin.ts'
 import { Adversary } from './adversary.ts'
+import { FAULTS } from './faults.ts'
 import { type Profile, type ProfileName, PROFILES } from './profiles.ts'
 import { Random } from './random.ts'
 import { Violation } from './truth.ts'
@@ -128,10 +129,11 @@ const TAKEN_OVER_WITHIN = 9_000
 function loseThePrimary(world: World): void {
   const primary = world.places.find(({ process }) => process?.state.role.kind === 'primary')
   if (!primary?.process) throw new Error('a shard that is well must have a primary')
-  const how = world.random.pick(['dies', 'loops', 'its disk hangs', 'pauses'] as const)
+  const how = world.random.pick(['dies', 'ends in order', 'loops', 'its disk hangs', 'pauses'] as const)
   world.note(primary.agent, `${how}, for good`)
   primary.isLost = true
   if (how === 'dies') world.stop(primary, world.random.chance(0.5))
+  else if (how === 'ends in order') endInOrder(world, primary)
   else if (how === 'loops') primary.process.stalledSince = primary.node.clock
   else if (how === 'pauses') primary.process.pause()
   else {
@@ -149,6 +151,12 @@ function loseThePrimary(world: World): void {
       throw new Violation('L1', `${TAKEN_OVER_WITHIN / 1_000} s after ${primary.agent} was lost (${how}) nobody acts in its place`)
     world.run(250)
   }
+}
+
+/** While it hands over it is not lost yet. */
+function endInOrder(world: World, place: World['places'][number]): void {
+  FAULTS.endInOrder(world, place)
+  while (place.isEnding) world.run(50)
 }
 
 function whatIsMissing({ places, truth, api }: World): readonly string[] {

@@ -30,6 +30,8 @@ export const MOMENTS = [
   'offered',
   'takenBack',
   'restarted',
+  'leavingSaid',
+  'leavingHeard',
   'forced',
 ] as const
 export type Moment = (typeof MOMENTS)[number]

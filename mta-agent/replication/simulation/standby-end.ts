@@ -8,7 +8,7 @@ type Welcome = Extract<ToStandby, { readonly kind: 'welcome' }>
 type Session = {
   connection: Connection | undefined
   welcome: Welcome | undefined
-  stage: 'asking' | 'joining' | 'copying' | 'following'
+  stage: 'asking' | 'waitingForRoom' | 'joining' | 'copying' | 'following'
   /** What came before the log was ready for it. */
   early: Entry[]
   heardAt: number
@@ -72,6 +72,27 @@ export class StandbyEnd {
     const session = this.#session
     this.#session = undefined
     session?.connection?.close('standby')
+    if (session) this.#stopWaiting(session)
+  }
+
+  /** This process ends in order (R7). */
+  end(): void {
+    this.#sayLeaving()
+    this.#session = undefined
+  }
+
+  /** The disk did not take what came: this one is to be removed, and comes again at once, to wait for room (R7). */
+  #leaveFull(session: Session): void {
+    const { scene, agent } = this.#host
+    scene.trace(agent, () => 'leaves: its disk is full')
+    this.#sayLeaving()
+    this.#ended(session)
+    scene.moment('leavingSaid', agent)
+  }
+
+  #sayLeaving(): void {
+    this.#session?.connection?.toPrimary({ kind: 'leaving' })
+    this.#session?.connection?.close('standby')
   }
 
   promise(number: number): void {
@@ -108,6 +129,11 @@ export class StandbyEnd {
     const session = this.#session
     const welcome = session?.welcome
     if (!session || welcome?.epoch !== epoch) throw new Error(`a session of epoch ${epoch} must be there to follow, was ${welcome?.epoch}`)
+    if (volume.isFull) {
+      session.stage = 'waitingForRoom'
+      scene.timeline.at(volume.roomAt, () => this.#host.run('disk', () => session === this.#session && this.follow(epoch)))
+      return
+    }
     session.stage = 'joining'
     const { parting, forcedEpoch, snapshot } = welcome
     const join = (): void => {
@@ -134,6 +160,7 @@ export class StandbyEnd {
     session.stage = 'copying'
     const arrived = (): void => {
       if (session !== this.#session || !snapshot) return
+      if (volume.isFull) return this.#leaveFull(session)
       const end = (): void => {
         volume.cut({ parting, epoch, forcedEpoch })
         volume.adopt(snapshot)
@@ -163,6 +190,7 @@ export class StandbyEnd {
       session.early.push(entry)
       return
     }
+    if (volume.isFull) return this.#leaveFull(session)
     scene.truth.appended(volume, entry)
     volume.append(entry)
     if (entry.sequence > (session.welcome?.log.length ?? 0)) session.theirs = advanceTable(session.theirs, entry, entry.origin)
@@ -199,7 +227,13 @@ export class StandbyEnd {
   #ended(session: Session): void {
     if (session !== this.#session) return
     this.#session = undefined
+    this.#stopWaiting(session)
     this.#host.feed((at) => ({ kind: 'sessionEnded', at }))
+  }
+
+  /** Nothing of that log is on the disk, and nothing will be. */
+  #stopWaiting({ stage, welcome }: Session): void {
+    if (stage === 'waitingForRoom' && welcome) this.#host.feed((at) => ({ kind: 'joinFailed', at, epoch: welcome.epoch }))
   }
 
   /** The process is gone. */

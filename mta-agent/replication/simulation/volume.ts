@@ -45,6 +45,8 @@ export class Volume {
   #operations: Operation[] = []
   #busySince: Millis | undefined
   #hangsUntil: Millis = 0
+  /** True time: until then nothing of a primary's log fits on it. */
+  roomAt: Millis = 0
   readonly #timeline: Timeline
   readonly #random: Random
 
@@ -103,6 +105,14 @@ export class Volume {
 
   hang(duration: Millis): void {
     this.#hangsUntil = this.#timeline.now + duration
+  }
+
+  get isFull(): boolean {
+    return this.roomAt > this.#timeline.now
+  }
+
+  fill(duration: Millis): void {
+    this.roomAt = this.#timeline.now + duration
   }
 
   /** To be called within a transaction. */

@@ -17,6 +17,8 @@ export type Place = {
   readonly node: Node
   volume: Volume
   process: Process | undefined
+  /** Its process was told to end in order, and has not yet. */
+  isEnding: boolean
   /** Whatever was to bring it back. */
   isLost: boolean
   incarnations: number
@@ -63,6 +65,7 @@ export class World {
       node: new Node(timeline, random, settings.firstIsSlow ? (i === 0 ? 1 - DRIFT : 1 + DRIFT) : undefined),
       volume: new Volume(`${agent}1`, 1, chance),
       process: undefined,
+      isEnding: false,
       isLost: false,
       incarnations: 0,
       disks: 1,
@@ -126,6 +129,7 @@ export class World {
       place.process.die()
       place.volume.crash()
       place.process = undefined
+      place.isEnding = false
       this.truth.changed()
     }
     if (power) place.node.dropAddress()
