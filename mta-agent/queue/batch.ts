@@ -1,14 +1,14 @@
 import type { Origin } from '../domain/epoch-table.ts'
 import { parseQueueId, type QueueId } from '../domain/queue-id.ts'
 import { addHandled, handledBy, takeHandled } from './handled.ts'
-import { sequenceKey } from './keys.ts'
+import { readSequenceKey, sequenceKey } from './keys.ts'
 import { decodeLogEntry, encodeLogEntry, type LogEntry } from './log-entry.ts'
 import { type EntryPlan, planEntry, type StateView } from './plan-entry.ts'
 import { plus } from './queue-totals.ts'
 import { CorruptRecord } from './record.ts'
 import { advance, currentOf, cutPosition, encodePosition, POSITION_KEY, type StorePosition } from './store-meta.ts'
 import type { Table, Write } from './tables.ts'
-import { decodeUndo, encodeUndo, planForgetting, type Undo } from './undo.ts'
+import { decodeUndo, encodeUndo, planForgetting, readFrees, type Undo } from './undo.ts'
 
 export type ScheduleMove = { readonly key: Buffer; readonly to: 'in' | 'out' }
 
@@ -20,6 +20,8 @@ export type BatchOptions = {
   readonly keepsUndo?: boolean
   /** A message comes back, under a name that does not say by which entry; told before that can be seen by anyone. */
   readonly onTakenBack?: (queueId: QueueId, sequence: number) => void
+  /** What an entry of before frees, where that is known without its undo. */
+  readonly freesOf?: (sequence: number) => readonly Buffer[] | undefined
 }
 
 /**
@@ -32,6 +34,7 @@ export class Batch implements StateView {
   readonly #overlay = new Map<string, Buffer | undefined>()
   readonly #writes: Write[] = []
   readonly #moves: ScheduleMove[] = []
+  readonly #frees: { readonly sequence: number; readonly frees: readonly Buffer[] }[] = []
   #position: StorePosition
   #bytes = 0
   #entries = 0
@@ -60,7 +63,10 @@ export class Batch implements StateView {
     this.#entries++
     if (entry.kind === 'takenBack') this.#options.onTakenBack?.(entry.queueId, entry.sequence)
     this.write({ table: 'log', key, value: record })
-    if (undo) this.write({ table: 'undo', key, value: encodeUndo(undo) })
+    if (undo) {
+      this.write({ table: 'undo', key, value: encodeUndo(undo) })
+      this.#frees.push({ sequence: entry.sequence, frees: undo.frees })
+    }
     for (const write of plan.writes) if (!undo || !isFreeing(write)) this.write(write)
     this.#move(plan)
   }
@@ -129,10 +135,15 @@ export class Batch implements StateView {
   forget(first: number, end: number): void {
     for (let sequence = first; sequence < end; sequence++) {
       const key = sequenceKey(sequence)
-      const record = this.get('undo', key)
-      if (!record) throw new CorruptRecord(`undo ${sequence}`, 'there until it is forgotten', 'missing')
-      for (const write of planForgetting(key, record)) this.write(write)
+      const frees = this.#options.freesOf?.(sequence) ?? this.#readFrees(key)
+      for (const write of planForgetting(key, frees)) this.write(write)
     }
+  }
+
+  #readFrees(key: Buffer): readonly Buffer[] {
+    const record = this.get('undo', key)
+    if (!record) throw new CorruptRecord(`undo ${readSequenceKey(key)}`, 'there until it is forgotten', 'missing')
+    return readFrees(key, record)
   }
 
   /** Removes the entries from `first` up to `end`, exclusive. */
@@ -162,6 +173,11 @@ export class Batch implements StateView {
   /** What happens to the schedule, in order. */
   moves(): readonly ScheduleMove[] {
     return this.#moves
+  }
+
+  /** What the entries of this batch free when they are committed. */
+  frees(): readonly { readonly sequence: number; readonly frees: readonly Buffer[] }[] {
+    return this.#frees
   }
 
   sizeBytes(): number {

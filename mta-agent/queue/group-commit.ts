@@ -45,6 +45,11 @@ export class GroupCommit<C extends Change> {
     return this.#stuck || this.#end !== undefined
   }
 
+  /** A commit is under way or about to be. */
+  isBusy(): boolean {
+    return this.#running !== undefined
+  }
+
   async #run(): Promise<void> {
     // All that the event loop brings in one go shall share the first commit.
     await new Promise(setImmediate)

@@ -6,6 +6,7 @@ import { readEntryHead } from './log-entry.ts'
 import type { StoreOptions } from './log-queue.ts'
 import { DEFAULT_LOG_KEEPING, planTrim } from './log-trimming.ts'
 import { QueueFull } from './queue-store.ts'
+import { RecentFrees } from './recent-frees.ts'
 import { CorruptRecord } from './record.ts'
 import { currentOf, decodePosition, POSITION_KEY, type StorePosition } from './store-meta.ts'
 import { NoSpace, type Tables } from './tables.ts'
@@ -47,7 +48,8 @@ export class LogWriter {
   /** Everything before it cannot be taken back any more. */
   #firstUndo: number
   #committed = 0
-  #forgetting = false
+  #forgetting: NodeJS.Timeout | undefined
+  readonly #frees = new RecentFrees()
   #clearing = false
   #marksWait = true
   #epoch = 0
@@ -92,36 +94,39 @@ export class LogWriter {
   /** All up to here is on every disk of the set: it will not be taken back. A lower place than before is no news. */
   setCommitted(sequence: number): void {
     this.#committed = Math.max(this.#committed, Math.min(sequence, this.lastSequence()))
-    this.#forget()
+    this.#forgetSoon()
   }
 
-  /** In the next batch, whoever fills it. */
-  #forget(): void {
-    if (this.#forgetting || this.#clearing || this.#firstUndo > this.#committed) return
-    this.#forgetting = true
-    let end = 0
-    const forget = this.change({
-      sizeBytes: 0,
-      whenFull: 'wait',
-      addTo: (batch) => {
-        // Who clears the log forgets all of it, perhaps in this very batch.
-        end = this.#clearing ? this.#firstUndo : Math.min(this.#committed + 1, this.#firstUndo + MAX_FORGOTTEN)
-        batch.forget(this.#firstUndo, end)
-      },
-      done: () => {
-        this.#firstUndo = Math.max(this.#firstUndo, end)
-      },
-    })
-    forget.then(
-      () => {
-        this.#forgetting = false
-        this.#forget()
-      },
-      (error: unknown) => {
-        // One that is closed or broken has told so itself, and forgets when it is opened again. Anything else is damage, and would be there next time too.
-        if (!this.isStuck()) this.broken(error)
-      },
+  /**
+   * With the next commit, whoever makes it: what is committed costs no commit of its own, for which those that come next would have to wait. Where
+   * none comes, with one that does nothing else.
+   */
+  #forgetSoon(): void {
+    if (this.#forgetting !== undefined || this.#firstUndo > this.#committed) return
+    this.#forgetting = setTimeout(() => {
+      this.#forgetting = undefined
+      if (this.#commits.isBusy()) this.#forgetSoon()
+      else this.#forgetNow()
+    }, FORGOTTEN_WITHIN)
+    this.#forgetting.unref()
+  }
+
+  #forgetNow(): void {
+    if (this.#clearing || this.#firstUndo > this.#committed) return
+    const forgotten = this.change({ sizeBytes: 0, whenFull: 'wait', addTo: () => undefined })
+    // One that is closed or broken has told so itself, and forgets when it is opened again.
+    forgotten.then(
+      () => this.#forgetSoon(),
+      () => undefined,
     )
+  }
+
+  /** The end of what the batch forgets. */
+  #forget(batch: Batch): number {
+    // Who clears the log forgets all of it, perhaps in this very batch.
+    const end = this.#clearing ? this.#firstUndo : Math.min(this.#committed + 1, this.#firstUndo + MAX_FORGOTTEN)
+    batch.forget(this.#firstUndo, end)
+    return end
   }
 
   /** Removes all entries and what could take them back, some at a time; the place of the log stays. Nothing else may add to it meanwhile. */
@@ -147,6 +152,7 @@ export class LogWriter {
       done: () => {
         this.#firstSequence = end
         this.#firstUndo = Math.max(this.#firstUndo, end)
+        this.#frees.clear()
       },
     })
   }
@@ -210,12 +216,15 @@ export class LogWriter {
       epoch: this.#epoch,
       keepsUndo: this.#options.replicated === true,
       onTakenBack: this.#listener.onTakenBack,
+      freesOf: (sequence) => this.#frees.of(sequence),
     })
     const added = changes.filter((change) => succeeds(() => change.addTo(batch), change.failed))
     if (added.length === 0) return { again: [] }
     let firstSequence = this.#firstSequence
+    let forgotten = this.#firstUndo
     try {
-      firstSequence = this.#trim(batch, added.length)
+      forgotten = this.#forget(batch)
+      firstSequence = this.#trim(batch, added.length, forgotten)
       this.#options.onSyncing?.(true)
       await this.#tables.commit(batch.writes())
     } catch (error) {
@@ -223,21 +232,27 @@ export class LogWriter {
     } finally {
       this.#options.onSyncing?.(false)
     }
-    const synced = batch.position()
-    this.#position = synced
+    this.#position = batch.position()
     this.#firstSequence = firstSequence
+    this.#noteUndo(batch, forgotten)
     this.#listener.moved(batch.moves())
     for (const change of added) change.done()
     const woken = batch.moves().some(({ to }) => to === 'in') || this.#commits.isStuck()
     return { again: [], ...(woken && { wake: this.#listener.due }) }
   }
 
+  #noteUndo(batch: Batch, forgotten: number): void {
+    this.#frees.drop(this.#firstUndo, forgotten)
+    this.#firstUndo = Math.max(this.#firstUndo, forgotten)
+    for (const { sequence, frees } of batch.frees()) this.#frees.note(sequence, frees)
+  }
+
   /** Twice what is added, so that the log shrinks to its bound also after a time in which it was longer. */
-  #trim(batch: Batch, added: number): number {
+  #trim(batch: Batch, added: number, forgotten: number): number {
     const firstSequence = planTrim({
       keeping: this.#options.logKeeping ?? DEFAULT_LOG_KEEPING,
       first: this.#firstSequence,
-      last: Math.min(this.lastSequence(), this.#mayTrimTo()),
+      last: Math.min(this.lastSequence(), this.#mayTrimTo(forgotten)),
       now: Math.floor(this.#options.clock()),
       writtenAt: (sequence) => readEntryHead(this.readEntry(sequence), `log ${sequence}`).at,
       atMost: 2 * added,
@@ -247,9 +262,9 @@ export class LogWriter {
   }
 
   /** Neither what can still be taken back, nor what a copy in the set has yet to read. */
-  #mayTrimTo(): number {
+  #mayTrimTo(forgotten: number): number {
     if (this.#options.replicated !== true) return Infinity
-    return Math.min(this.#committed, this.#options.neededFrom?.() ?? Infinity)
+    return Math.min(this.#committed, forgotten, this.#options.neededFrom?.() ?? Infinity)
   }
 
   /** A full disk is a state that passes; anything else ends the store. In both cases nothing of the batch may be there. */
@@ -294,12 +309,15 @@ export class LogWriter {
 
   /** Waits for what was begun; what comes later fails. */
   close(): Promise<void> {
+    clearTimeout(this.#forgetting)
+    if (!this.isStuck()) this.#forgetNow()
     return this.#commits.close()
   }
 }
 
 /** As many as one batch may bring, twice: modest for the free list, and never slower than what comes. */
 const MAX_FORGOTTEN = 512
+const FORGOTTEN_WITHIN = 50
 const NEARLY_NOTHING_BYTES = 2 ** 20
 
 function succeeds(action: () => void, failed: (error: unknown) => void): boolean {

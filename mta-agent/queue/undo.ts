@@ -23,17 +23,15 @@ export async function forgetAll(tables: Tables): Promise<void> {
     const rows = tables.range('undo', { limit: SLICE })
     if (rows.length === 0) return
     // From the first on, so that what is left is the end of the log at every moment.
-    await tables.commit(rows.flatMap(({ key, value }) => [...planForgetting(key, value)]))
+    await tables.commit(rows.flatMap(({ key, value }) => [...planForgetting(key, readFrees(key, value))]))
   }
 }
 
 /** What entry `key` finished may go, and it cannot be taken back any more. */
-export function planForgetting(key: Buffer, record: Buffer): readonly Write[] {
-  return [
-    ...readFrees(record, `undo ${readSequenceKey(key)}`).map((body) => ({ table: 'bodies' as const, key: body })),
-    { table: 'undo', key },
-  ]
-}
+export const planForgetting = (key: Buffer, frees: readonly Buffer[]): readonly Write[] => [
+  ...frees.map((body) => ({ table: 'bodies' as const, key: body })),
+  { table: 'undo', key },
+]
 
 type Head = {
   readonly totals: TotalsChange
@@ -57,9 +55,9 @@ export function encodeUndo({ totals, restores, frees }: Undo): Buffer {
   return seal('undo', length, text, ...parts, ...frees)
 }
 
-/** Of each entry once, when it is committed: so without copying what could have been restored. They are what the record ends with. */
-function readFrees(record: Buffer, where: string): readonly Buffer[] {
-  const payload = unseal('undo', record, where)
+/** Keys of the contents that may go with entry `key`, without copying what could have been restored. They are what the record ends with. */
+export function readFrees(key: Buffer, record: Buffer): readonly Buffer[] {
+  const payload = unseal('undo', record, `undo ${readSequenceKey(key)}`)
   const head = readHead(payload)
   if (head.frees.length === 0) return []
   let at = payload.length - head.frees.reduce((sum, length) => sum + length, 0)
