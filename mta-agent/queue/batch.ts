@@ -3,7 +3,7 @@ import { parseQueueId, type QueueId } from '../domain/queue-id.ts'
 import { addHandled, handledBy, takeHandled } from './handled.ts'
 import { readSequenceKey, sequenceKey } from './keys.ts'
 import { decodeLogEntry, encodeLogEntry, type LogEntry } from './log-entry.ts'
-import { type EntryPlan, planEntry, type StateView } from './plan-entry.ts'
+import { type EntryPlan, planEntry, type PlannedWrite, type StateView } from './plan-entry.ts'
 import { plus } from './queue-totals.ts'
 import { CorruptRecord } from './record.ts'
 import { advance, currentOf, cutPosition, encodePosition, POSITION_KEY, type StorePosition } from './store-meta.ts'
@@ -31,7 +31,8 @@ export type BatchOptions = {
 export class Batch implements StateView {
   readonly #state: StateView
   readonly #options: BatchOptions
-  readonly #overlay = new Map<string, Buffer | undefined>()
+  /** Of the tables that are read while a batch is made. */
+  readonly #overlay = new Map<Table, Map<string, Buffer | undefined>>()
   readonly #writes: Write[] = []
   readonly #moves: ScheduleMove[] = []
   readonly #frees: { readonly sequence: number; readonly frees: readonly Buffer[] }[] = []
@@ -43,11 +44,14 @@ export class Batch implements StateView {
     this.#state = state
     this.#options = options
     this.#position = options.position
+    for (const table of options.keepsUndo === true ? READ_FOR_UNDO : READ) this.#overlay.set(table, new Map())
   }
 
   get(table: Table, key: Buffer): Buffer | undefined {
-    const name = nameOf(table, key)
-    return this.#overlay.has(name) ? this.#overlay.get(name) : this.#state.get(table, key)
+    const changed = this.#overlay.get(table)
+    if (!changed || changed.size === 0) return this.#state.get(table, key)
+    const name = nameOf(key)
+    return changed.has(name) ? changed.get(name) : this.#state.get(table, key)
   }
 
   /** `record`: the entry as it came from another copy; it is kept byte for byte. */
@@ -74,14 +78,13 @@ export class Batch implements StateView {
   #planUndo(plan: EntryPlan): Undo {
     return {
       totals: this.#position.totals,
-      restores: plan.writes.filter((write) => !isFreeing(write)).map(({ table, key }) => this.#asItIs(table, key)),
+      restores: plan.writes.filter((write) => !isFreeing(write)).map((write) => this.#asItIs(write)),
       frees: plan.writes.filter(isFreeing).map(({ key }) => key),
     }
   }
 
-  /** A content is written once for each message, so before it there was none; and it is never read back for this. */
-  #asItIs(table: Table, key: Buffer): Write {
-    const value = table === 'bodies' ? undefined : this.get(table, key)
+  #asItIs({ table, key, before }: PlannedWrite): Write {
+    const value = before ? before.value : this.get(table, key)
     return value === undefined ? { table, key } : { table, key, value }
   }
 
@@ -152,10 +155,7 @@ export class Batch implements StateView {
   }
 
   write(write: Write): void {
-    // Only these are read while a batch is made; the rest would keep every body twice in a map.
-    const isRead =
-      write.table === 'deliveries' || write.table === 'remaining' || (this.#options.keepsUndo === true && !LARGE.has(write.table))
-    if (isRead) this.#overlay.set(nameOf(write.table, write.key), write.value)
+    this.#overlay.get(write.table)?.set(nameOf(write.key), write.value)
     this.#writes.push(write)
     this.#bytes += write.value?.length ?? 0
   }
@@ -189,7 +189,9 @@ export class Batch implements StateView {
   }
 }
 
-const LARGE: ReadonlySet<Table> = new Set(['bodies', 'log'])
+/** What plans read, and what they do not know of the rows that they change. */
+const READ: readonly Table[] = ['deliveries', 'remaining']
+const READ_FOR_UNDO: readonly Table[] = [...READ, 'messages', 'notes']
 const isFreeing = (write: Write): boolean => write.table === 'bodies' && write.value === undefined
 
-const nameOf = (table: Table, key: Buffer): string => `${table} ${key.toString('latin1')}`
+const nameOf = (key: Buffer): string => key.toString('latin1')

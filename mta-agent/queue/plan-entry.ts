@@ -14,12 +14,19 @@ import type { Table, Write } from './tables.ts'
  * not differ. Nothing is written here; what throws has changed nothing.
  */
 export type EntryPlan = {
-  readonly writes: readonly Write[]
+  readonly writes: readonly PlannedWrite[]
   readonly totals: TotalsChange
   /** Rows that are new in the schedule, and rows that leave it. */
   readonly scheduled: readonly Buffer[]
   readonly unscheduled: readonly Buffer[]
 }
+
+/** `before`: what the row was until then, where the plan knows it; whoever keeps it for an undo need not read it. */
+export type PlannedWrite = Write & { readonly before?: Before }
+type Before = { readonly value: Buffer | undefined }
+
+/** Of rows that are named by a message which is not in the queue yet, or by a time at which its delivery was not due. */
+const NOTHING_BEFORE: Before = { value: undefined }
 
 /** What the plan needs to see of the state before it. */
 export type StateView = { get(table: Table, key: Buffer): Buffer | undefined }
@@ -51,13 +58,14 @@ function planStored(queueId: QueueId, message: MessageRecord, content: Buffer | 
   const rows = buildRows(message)
   const slots = [...rows.keys()].map((destination) => ({ queueId, destination, dueAt: message.acceptedAt }))
   const scheduled = slots.map(scheduleKey)
-  const writes: Write[] = [{ table: 'messages', key: id, value: encodeMessage(message) }]
-  if (content) writes.push({ table: 'bodies', key: id, value: content })
+  const before = NOTHING_BEFORE
+  const writes: PlannedWrite[] = [{ table: 'messages', key: id, value: encodeMessage(message), before }]
+  if (content) writes.push({ table: 'bodies', key: id, value: content, before })
   for (const [destination, row] of rows)
-    writes.push({ table: 'deliveries', key: deliveryKey({ queueId, destination }), value: encodeDeliveryRow(row) })
-  for (const key of scheduled) writes.push({ table: 'schedule', key, value: SCHEDULED })
+    writes.push({ table: 'deliveries', key: deliveryKey({ queueId, destination }), value: encodeDeliveryRow(row), before })
+  for (const key of scheduled) writes.push({ table: 'schedule', key, value: SCHEDULED, before })
   // Most messages have one destination; only the others pay for a count.
-  if (rows.size > 1) writes.push({ table: 'remaining', key: id, value: encodeRemaining(rows.size) })
+  if (rows.size > 1) writes.push({ table: 'remaining', key: id, value: encodeRemaining(rows.size), before })
   return {
     writes,
     totals: { messages: 1, recipients: message.envelope.recipients.length, deferred: 0, contentBytes: message.sizeBytes },
@@ -93,15 +101,18 @@ function planMark(mark: Mark, view: StateView): EntryPlan {
   const left = planRow(mark, row)
   const done = row.recipients.length - (left?.recipients.length ?? 0)
   const totals = { messages: 0, recipients: -done, deferred: deferredIn(left) - deferredIn(row), contentBytes: 0 }
-  const rest = left ? planLeft(mark, left) : planDestinationDone(mark.queueId, key, row.sizeBytes, view)
+  const delivery = { table: 'deliveries', key, before: { value: record } } as const
+  const rest = left
+    ? { writes: [{ ...delivery, value: encodeDeliveryRow(left) }], totals: NO_CHANGE }
+    : planDestinationDone(mark.queueId, delivery, row.sizeBytes, view)
   const slot = scheduleKey({ ...mark, dueAt: row.dueAt })
   if (left?.dueAt === row.dueAt) return { writes: rest.writes, totals, scheduled: [], unscheduled: [] }
   const scheduled = left ? [scheduleKey({ ...mark, dueAt: left.dueAt })] : []
   return {
     writes: [
-      { table: 'schedule', key: slot },
+      { table: 'schedule', key: slot, before: { value: SCHEDULED } },
       ...rest.writes,
-      ...scheduled.map((next) => ({ table: 'schedule' as const, key: next, value: SCHEDULED })),
+      ...scheduled.map((next) => ({ table: 'schedule' as const, key: next, value: SCHEDULED, before: NOTHING_BEFORE })),
     ],
     totals: plus(totals, rest.totals),
     scheduled,
@@ -109,12 +120,7 @@ function planMark(mark: Mark, view: StateView): EntryPlan {
   }
 }
 
-type Part = { readonly writes: readonly Write[]; readonly totals: TotalsChange }
-
-const planLeft = (mark: Mark, left: DeliveryRow): Part => ({
-  writes: [{ table: 'deliveries', key: deliveryKey(mark), value: encodeDeliveryRow(left) }],
-  totals: NO_CHANGE,
-})
+type Part = { readonly writes: readonly PlannedWrite[]; readonly totals: TotalsChange }
 
 /** The row after the attempt; undefined when nobody is left in it. */
 function planRow(mark: Mark, row: DeliveryRow): DeliveryRow | undefined {
@@ -134,14 +140,15 @@ function planRow(mark: Mark, row: DeliveryRow): DeliveryRow | undefined {
   return { ...row, recipients, attempts: row.attempts + (anyDeferred ? 1 : 0), dueAt: mark.nextAttemptAt ?? row.dueAt }
 }
 
-function planDestinationDone(queueId: QueueId, delivery: Buffer, sizeBytes: number, view: StateView): Part {
+/** `delivery`: how its row goes. */
+function planDestinationDone(queueId: QueueId, delivery: PlannedWrite, sizeBytes: number, view: StateView): Part {
   const key = queueIdKey(queueId)
   const counted = view.get('remaining', key)
+  const count = { table: 'remaining', key, before: { value: counted } } as const
   const remaining = counted ? decodeRemaining(counted, queueId) - 1 : 0
-  const writes: Write[] = [{ table: 'deliveries', key: delivery }]
-  if (remaining > 0) return { writes: [...writes, { table: 'remaining', key, value: encodeRemaining(remaining) }], totals: NO_CHANGE }
-  writes.push({ table: 'messages', key }, { table: 'bodies', key })
-  if (counted) writes.push({ table: 'remaining', key })
+  if (remaining > 0) return { writes: [delivery, { ...count, value: encodeRemaining(remaining) }], totals: NO_CHANGE }
+  const writes: PlannedWrite[] = [delivery, { table: 'messages', key }, { table: 'bodies', key }]
+  if (counted) writes.push(count)
   return { writes, totals: { messages: -1, recipients: 0, deferred: 0, contentBytes: -sizeBytes } }
 }
 
