@@ -73,7 +73,7 @@ export class DestinationLane implements HeapMember {
   add(key: Buffer): void {
     if (this.#after && compareDue(key, this.#after) <= 0) {
       if (this.#behindCount === MAX_BEHIND) {
-        this.#startAgain()
+        this.startAgain()
         return
       }
       this.#behind ??= new IndexedHeap<BehindKey>((a, b) => compareDue(a.key, b.key) < 0)
@@ -83,7 +83,8 @@ export class DestinationLane implements HeapMember {
     if (!this.#first || compareDue(key, this.#first) < 0) this.find()
   }
 
-  #startAgain(): void {
+  /** Walks from the beginning: also what has come and gone unnoticed counts. */
+  startAgain(): void {
     this.#behind = undefined
     this.#behindCount = 0
     this.#after = undefined

@@ -48,15 +48,14 @@ export function scheduleKey({ dueAt, queueId, destination }: ScheduleSlot): Buff
 
 const DUE_BYTES = TIME_BYTES + QUEUE_ID_BYTES
 
-export function readScheduleKey(key: Buffer): ScheduleSlot {
-  const dueFrom = key.length - DUE_BYTES
-  return {
-    dueAt: key.readUIntBE(dueFrom, TIME_BYTES),
-    queueId: readQueueIdKey(key, dueFrom + TIME_BYTES),
-    destination: key.toString('latin1', 0, dueFrom - 1) as Domain,
-  }
-}
+export const readScheduleKey = (key: Buffer): ScheduleSlot => ({
+  dueAt: readDueAt(key),
+  queueId: readScheduledId(key),
+  destination: readDestination(key),
+})
 
+export const readScheduledId = (key: Buffer): QueueId => readQueueIdKey(key, key.length - QUEUE_ID_BYTES)
+export const readDestination = (key: Buffer): Domain => key.toString('latin1', 0, key.length - DUE_BYTES - 1) as Domain
 export const readDueAt = (key: Buffer): Millis => key.readUIntBE(key.length - DUE_BYTES, TIME_BYTES)
 
 /** By time, then by age of the message, and by name only between destinations of one message. */

@@ -80,6 +80,7 @@ class TableQueueStore implements LogQueueStore {
       epoch >= this.identity().seen || sequence <= rowOf(this.epochTable(), epoch).last
     this.#uncommitted = new Uncommitted(options.replicated === true ? opened.firstUndo - 1 : Infinity, isOwn)
     this.#taken = new TakenDeliveries(tables, opened.lanes, this.#uncommitted)
+    if (!this.#leads) this.#taken.sleep()
     this.#writer = new LogWriter(tables, options, opened, {
       moved: (moves) => this.#follow(moves),
       due: () => this.#onDue(),
@@ -251,12 +252,14 @@ class TableQueueStore implements LogQueueStore {
     if (this.#options.replicated !== true) throw new Error('the store must be replicated to lead an epoch, was not')
     await this.#epochs.begin(epoch)
     this.#leads = true
+    this.#taken.wake()
     this.#onDue()
   }
 
   stopLeading(): void {
     if (this.#options.replicated !== true) throw new Error('the store must be replicated to lead no more, was not')
     this.#leads = false
+    this.#taken.sleep()
     this.#taken.giveAllBack()
   }
 
@@ -359,11 +362,12 @@ class TableQueueStore implements LogQueueStore {
     return this.isComplete() ? scrubMessages(this.#tables, signal, options) : { messages: 0, contentBytes: 0, damaged: 0 }
   }
 
-  #follow(moves: readonly ScheduleMove[]): void {
-    this.#taken.follow(moves)
-    if (this.#synced.size === 0) return
+  #follow(moves: readonly ScheduleMove[]): 'more is due' | 'as before' {
+    const news = this.#taken.follow(moves)
+    if (this.#synced.size === 0) return news
     const last = this.#writer.lastSequence()
     for (const listener of this.#synced) listener(last)
+    return news
   }
 
   #now(): Millis {

@@ -30,7 +30,7 @@ export type NewChange = Pick<Change, 'sizeBytes' | 'whenFull' | 'addTo'> & { rea
 
 /** Told of each commit: first what moved in the schedule, then, when all its changes know that they are done, that something may be due. */
 export type CommitListener = {
-  readonly moved: (moves: readonly ScheduleMove[]) => void
+  readonly moved: (moves: readonly ScheduleMove[]) => 'more is due' | 'as before'
   readonly due: () => void
 } & Required<Pick<BatchOptions, 'onTakenBack'>>
 
@@ -235,9 +235,9 @@ export class LogWriter {
     this.#position = batch.position()
     this.#firstSequence = firstSequence
     this.#noteUndo(batch, forgotten)
-    this.#listener.moved(batch.moves())
+    const news = this.#listener.moved(batch.moves())
     for (const change of added) change.done()
-    const woken = batch.moves().some(({ to }) => to === 'in') || this.#commits.isStuck()
+    const woken = news === 'more is due' || this.#commits.isStuck()
     return { again: [], ...(woken && { wake: this.#listener.due }) }
   }
 

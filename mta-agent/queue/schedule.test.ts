@@ -67,6 +67,9 @@ type Move =
   | { readonly kind: 'insert'; readonly dueAt: number; readonly lane: number }
   | { readonly kind: 'take'; readonly now: number; readonly limit: number }
   | { readonly kind: 'name' | 'release' | 'settle' | 'remove'; readonly pick: number }
+  | { readonly kind: 'insertTaken'; readonly dueAt: number; readonly lane: number }
+  | { readonly kind: 'sleep' }
+  | { readonly kind: 'wake' }
 
 const move: fc.Arbitrary<Move> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('insert' as const), dueAt: fc.integer({ min: 0, max: 20 }), lane: fc.nat(2) }) },
@@ -78,6 +81,11 @@ const move: fc.Arbitrary<Move> = fc.oneof(
       limit: fc.integer({ min: 1, max: 5 }),
     }),
   },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('insertTaken' as const), dueAt: fc.integer({ min: 0, max: 20 }), lane: fc.nat(2) }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('sleep', 'wake') }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('name', 'release', 'settle', 'remove'), pick: fc.nat() }) },
 )
 
@@ -89,15 +97,20 @@ class Model {
   readonly taken = new Set<string>()
   readonly schedule = new Schedule(this.rows.reader(), new Map())
   #nth = 0
+  #isAsleep = false
 
   run(step: Move): readonly Check[] {
     const check = this.move(step)
+    if (this.#isAsleep) return [check]
     const first = this.free()[0]
     return [check, { was: this.schedule.nextDueAt(), want: first && readScheduleKey(first).dueAt }]
   }
 
   move(step: Move): Check {
+    if (step.kind === 'sleep' || step.kind === 'wake') return this.turn(step.kind)
     if (step.kind === 'insert') return this.insert(row(step.dueAt, ++this.#nth, `d${step.lane}.example`))
+    if (step.kind === 'insertTaken') return this.insertTaken(row(step.dueAt, ++this.#nth, `d${step.lane}.example`))
+    if (this.#isAsleep && (step.kind === 'take' || step.kind === 'name')) return NOTHING
     return step.kind === 'take' ? this.take(step.now, step.limit) : this.pick(step.kind, step.pick)
   }
 
@@ -108,6 +121,19 @@ class Model {
   insert(key: Buffer): Check {
     this.rows.insert(key)
     this.schedule.add(key)
+    return NOTHING
+  }
+
+  insertTaken(key: Buffer): Check {
+    this.rows.insert(key)
+    this.schedule.addTaken(key)
+    this.taken.add(key.toString('hex'))
+    return NOTHING
+  }
+
+  turn(kind: 'sleep' | 'wake'): Check {
+    this.#isAsleep = kind === 'sleep'
+    this.schedule[kind]()
     return NOTHING
   }
 

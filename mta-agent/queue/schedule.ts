@@ -1,7 +1,7 @@
 import type { Domain } from '../domain/envelope.ts'
 import { DestinationLane, type ScheduleReader } from './destination-lane.ts'
 import { IndexedHeap } from './indexed-heap.ts'
-import { compareDue, readScheduleKey } from './keys.ts'
+import { compareDue, readDestination } from './keys.ts'
 import type { DestinationRoom, Millis } from './queue-store.ts'
 
 /**
@@ -13,6 +13,8 @@ export class Schedule {
   readonly #lanes = new Map<Domain, DestinationLane>()
   readonly #heap = new IndexedHeap<DestinationLane>(isBefore)
   readonly #taken = new Set<string>()
+  /** While nothing is taken: lanes that have changed, of which it was not looked what comes first. */
+  #asleep: Set<DestinationLane> | undefined
   readonly #isTaken = (key: Buffer): boolean => this.#taken.has(nameOf(key))
 
   /** `rows`: how many rows each destination has in the schedule. */
@@ -29,6 +31,7 @@ export class Schedule {
 
   /** Takes rows due at `now`, earliest first. */
   takeDue(now: Millis, limit: number, room: DestinationRoom = () => Infinity): readonly Buffer[] {
+    this.#requireAwake()
     const keys: Buffer[] = []
     const left = new Map<DestinationLane, number>()
     try {
@@ -54,6 +57,7 @@ export class Schedule {
   }
 
   nextDueAt(room: DestinationRoom = () => Infinity): Millis | undefined {
+    this.#requireAwake()
     const first = this.#heap.first()
     if (!first || room(first.destination) > 0) return first?.dueAt()
     // Looking at all of them is quicker than taking those without room out of the heap and putting them back.
@@ -64,9 +68,10 @@ export class Schedule {
 
   /** Takes this row, due or not; false when it is taken already. */
   take(key: Buffer): boolean {
+    this.#requireAwake()
     if (this.isTaken(key)) return false
     this.#taken.add(nameOf(key))
-    this.#refresh(this.#lane(readScheduleKey(key).destination), key)
+    this.#refresh(this.#lane(readDestination(key)), key)
     return true
   }
 
@@ -79,14 +84,24 @@ export class Schedule {
    * already; then it stays taken. To give it a second time would be to deliver it twice.
    */
   add(key: Buffer): void {
-    this.#lane(readScheduleKey(key).destination).rows++
+    this.#lane(readDestination(key)).rows++
     if (!this.isTaken(key)) this.release(key)
+  }
+
+  /** The row is new in the schedule, and is taken until it is released. */
+  addTaken(key: Buffer): void {
+    this.#lane(readDestination(key)).rows++
+    this.#taken.add(nameOf(key))
   }
 
   /** The row may be taken again. */
   release(key: Buffer): void {
     this.#taken.delete(nameOf(key))
-    const lane = this.#lane(readScheduleKey(key).destination)
+    const lane = this.#lane(readDestination(key))
+    if (this.#asleep) {
+      this.#asleep.add(lane)
+      return
+    }
     lane.add(key)
     lane.rest()
     this.#place(lane)
@@ -95,7 +110,7 @@ export class Schedule {
   /** The row has left the schedule. */
   remove(key: Buffer): void {
     this.#taken.delete(nameOf(key))
-    const lane = this.#lane(readScheduleKey(key).destination)
+    const lane = this.#lane(readDestination(key))
     lane.rows--
     if (lane.rows > 0) {
       this.#refresh(lane, key)
@@ -103,9 +118,34 @@ export class Schedule {
     }
     this.#heap.remove(lane)
     this.#lanes.delete(lane.destination)
+    this.#asleep?.delete(lane)
+  }
+
+  /** Nothing is taken until `wake`: rows come and go without being looked for. */
+  sleep(): void {
+    this.#asleep ??= new Set()
+  }
+
+  /** Costs a look into each lane that has changed meanwhile. */
+  wake(): void {
+    const changed = this.#asleep ?? []
+    this.#asleep = undefined
+    for (const lane of changed) {
+      lane.startAgain()
+      lane.rest()
+      this.#place(lane)
+    }
+  }
+
+  #requireAwake(): void {
+    if (this.#asleep) throw new Error('the schedule must be awake to be taken from, was asleep')
   }
 
   #refresh(lane: DestinationLane, changed: Buffer): void {
+    if (this.#asleep) {
+      this.#asleep.add(lane)
+      return
+    }
     if (!lane.first()?.equals(changed)) return
     lane.find()
     lane.rest()

@@ -2,7 +2,7 @@ import type { Domain } from '../domain/envelope.ts'
 import type { ScheduleMove } from './batch.ts'
 import { decodeDeliveryRow, type DeliveryRow } from './delivery-row.ts'
 import { deliveriesOf, expiredMessages } from './expired-messages.ts'
-import { deliveryKey, readScheduleKey, scheduleKey, type DeliveryName } from './keys.ts'
+import { deliveryKey, readScheduledId, readScheduleKey, scheduleKey, type DeliveryName } from './keys.ts'
 import type { Delivery, DestinationRoom, Millis } from './queue-store.ts'
 import { CorruptRecord } from './record.ts'
 import { Schedule } from './schedule.ts'
@@ -22,6 +22,7 @@ export class TakenDeliveries {
   readonly #uncommitted: Uncommitted
   /** By queue id and destination. */
   readonly #taken = new Map<string, Taken>()
+  #asleep = false
 
   /** `lanes`: how many deliveries each destination has. */
   constructor(tables: TablesView, lanes: ReadonlyMap<Domain, number>, uncommitted: Uncommitted) {
@@ -53,7 +54,18 @@ export class TakenDeliveries {
   }
 
   nextDueAt(room?: DestinationRoom): Millis | undefined {
-    return this.#schedule.nextDueAt(room)
+    return this.#asleep ? undefined : this.#schedule.nextDueAt(room)
+  }
+
+  /** Nothing is given out until `wake`; what follows costs next to nothing meanwhile. */
+  sleep(): void {
+    this.#asleep = true
+    this.#schedule.sleep()
+  }
+
+  wake(): void {
+    this.#asleep = false
+    this.#schedule.wake()
   }
 
   takeExpired(acceptedBefore: Millis, limit: number): readonly Delivery[] {
@@ -121,11 +133,25 @@ export class TakenDeliveries {
     }
   }
 
-  follow(moves: readonly ScheduleMove[]): void {
+  follow(moves: readonly ScheduleMove[]): 'more is due' | 'as before' {
+    let news: 'more is due' | 'as before' = 'as before'
     for (const { key, to } of moves) {
-      if (to === 'in') this.#schedule.add(key)
-      else this.#schedule.remove(key)
+      if (to === 'out') this.#schedule.remove(key)
+      else if (this.#add(key) === 'given') news = 'more is due'
     }
+    return news
+  }
+
+  /** What is not committed yet, as nearly everything that has just been stored, is not looked for in its lane before it may be given. */
+  #add(key: Buffer): 'given' | 'held' {
+    const queueId = readScheduledId(key)
+    if (this.#asleep || this.#uncommitted.covers(queueId)) {
+      this.#schedule.add(key)
+      return 'given'
+    }
+    this.#schedule.addTaken(key)
+    this.#uncommitted.hold(key, queueId)
+    return 'held'
   }
 
   /** Messages up to here are committed. */
