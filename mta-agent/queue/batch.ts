@@ -2,7 +2,8 @@ import type { Origin } from '../domain/epoch-table.ts'
 import { parseQueueId, type QueueId } from '../domain/queue-id.ts'
 import { addHandled, handledBy, takeHandled } from './handled.ts'
 import { readSequenceKey, sequenceKey } from './keys.ts'
-import { decodeLogEntry, encodeLogEntry, type LogEntry } from './log-entry.ts'
+import { decodeLogEntry, encodeLogEntry, messagePartOf, type LogEntry } from './log-entry.ts'
+import type { StoredEntry } from './log-queue.ts'
 import { type EntryPlan, planEntry, type PlannedWrite, type StateView } from './plan-entry.ts'
 import { plus } from './queue-totals.ts'
 import { CorruptRecord } from './record.ts'
@@ -35,10 +36,10 @@ export class Batch implements StateView {
   readonly #overlay = new Map<Table, Map<string, Buffer | undefined>>()
   readonly #writes: Write[] = []
   readonly #moves: ScheduleMove[] = []
+  readonly #entries: StoredEntry[] = []
   readonly #frees: { readonly sequence: number; readonly frees: readonly Buffer[] }[] = []
   #position: StorePosition
   #bytes = 0
-  #entries = 0
 
   constructor(state: StateView, options: BatchOptions) {
     this.#state = state
@@ -56,7 +57,7 @@ export class Batch implements StateView {
 
   /** `record`: the entry as it came from another copy; it is kept byte for byte. */
   add(entry: LogEntry, content: Buffer | undefined, record = encodeLogEntry(entry)): void {
-    const plan = planEntry(entry, content, this)
+    const plan = planEntry(entry, { content, part: messagePartOf(entry, record) }, this)
     const origin = entry.kind === 'takenBack' ? parseQueueId(entry.queueId) : undefined
     const { totals, handled } = this.#position
     const sums = { totals: plus(totals, plan.totals), handled: addHandled(handled, handledBy(entry)) }
@@ -64,7 +65,7 @@ export class Batch implements StateView {
     const key = sequenceKey(entry.sequence)
     const undo = this.#options.keepsUndo === true ? this.#planUndo(plan) : undefined
     this.#position = position
-    this.#entries++
+    this.#entries.push({ sequence: entry.sequence, record, ...(content && { content }) })
     if (entry.kind === 'takenBack') this.#options.onTakenBack?.(entry.queueId, entry.sequence)
     this.write({ table: 'log', key, value: record })
     if (undo) {
@@ -107,7 +108,7 @@ export class Batch implements StateView {
 
   /** Takes back all entries after `parting`, the last one first. Throws CorruptRecord where one cannot be. Alone in its batch. */
   cut(parting: number): void {
-    if (this.#entries > 0) throw new Error(`the log must be cut in a batch of its own, was with ${this.#entries} entries`)
+    if (this.#entries.length > 0) throw new Error(`the log must be cut in a batch of its own, was with ${this.#entries.length} entries`)
     const { sequence: last } = currentOf(this.#position)
     const origins: Origin[] = []
     for (let sequence = last; sequence > parting; sequence--) {
@@ -173,6 +174,11 @@ export class Batch implements StateView {
   /** What happens to the schedule, in order. */
   moves(): readonly ScheduleMove[] {
     return this.#moves
+  }
+
+  /** Those of this batch, as others copy them. */
+  entries(): readonly StoredEntry[] {
+    return this.#entries
   }
 
   /** What the entries of this batch free when they are committed. */

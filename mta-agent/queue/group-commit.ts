@@ -6,6 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises'
  */
 export type Change = {
   readonly sizeBytes: number
+  /** How many it counts for; one, if not said. */
+  readonly entries?: number
   readonly done: () => void
   readonly failed: (error: unknown) => void
 }
@@ -14,7 +16,7 @@ export type Change = {
 export type CommitResult<C> = { readonly again: readonly C[]; readonly wake?: () => void }
 
 /** Modest, for the sake of the free list (lmdb-js #321), and so that no commit takes seconds. */
-const MAX_CHANGES = 256
+const MAX_ENTRIES = 256
 const MAX_BYTES = 8 * 2 ** 20
 const PAUSE_MILLIS = 1000
 
@@ -68,10 +70,12 @@ export class GroupCommit<C extends Change> {
 
   #takeBatch(): readonly C[] {
     let bytes = 0
+    let entries = 0
     let count = 0
     for (const change of this.#waiting) {
-      if (count > 0 && (count === MAX_CHANGES || bytes + change.sizeBytes > MAX_BYTES)) break
+      entries += change.entries ?? 1
       bytes += change.sizeBytes
+      if (count > 0 && (entries > MAX_ENTRIES || bytes > MAX_BYTES)) break
       count++
     }
     return this.#waiting.splice(0, count)

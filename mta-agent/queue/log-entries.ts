@@ -1,7 +1,9 @@
 import { queueIdKey } from './keys.ts'
-import { type ContentFacts, decodeLogEntry, messageOf, readContentFacts } from './log-entry.ts'
+import type { Batch } from './batch.ts'
+import { type ContentFacts, decodeLogEntry, type LogEntry, messageOf, readContentFacts } from './log-entry.ts'
 import type { StoredEntry } from './log-queue.ts'
-import type { LogWriter } from './log-writer.ts'
+import { type LogWriter, succeeds } from './log-writer.ts'
+import { bytesOf } from './recent-entries.ts'
 import { CorruptRecord } from './record.ts'
 import type { Tables } from './tables.ts'
 import { checkContent } from './verify-store.ts'
@@ -17,13 +19,18 @@ export function readLog(tables: Tables, writer: LogWriter, fromSequence: number,
   const entries: StoredEntry[] = []
   let bytes = 0
   for (let sequence = fromSequence; sequence < end && bytes < READ_LOG_BYTES; sequence++) {
-    const record = writer.readEntry(sequence)
-    const facts = readContentFacts(record, `log ${sequence}`)
-    const content = facts && readSound(tables, facts, sequence <= writer.cutsTo())
-    entries.push({ sequence, record, ...(content && { content }) })
-    bytes += record.length + (content?.length ?? 0)
+    const entry = writer.recentEntry(sequence) ?? readEntry(tables, writer, sequence)
+    entries.push(entry)
+    bytes += bytesOf(entry)
   }
   return entries
+}
+
+function readEntry(tables: Tables, writer: LogWriter, sequence: number): StoredEntry {
+  const record = writer.readEntry(sequence)
+  const facts = readContentFacts(record, `log ${sequence}`)
+  const content = facts && readSound(tables, facts, sequence <= writer.cutsTo())
+  return { sequence, record, ...(content && { content }) }
 }
 
 /**
@@ -41,22 +48,40 @@ function readSound(tables: Tables, facts: ContentFacts, isCommitted: boolean): B
   }
 }
 
-/** Resolves when all are durable; rejects with the first that did not fit, and then none behind it is there. */
+/** Resolves when all are durable; rejects with the first that did not fit, when those before it are durable; then none behind it is there. */
 export async function applyEntries(writer: LogWriter, entries: readonly StoredEntry[]): Promise<void> {
-  const applied = await Promise.allSettled(entries.map((entry) => apply(writer, entry)))
-  const failed = applied.find((result) => result.status === 'rejected')
-  if (failed) throw failed.reason
+  const checked: CheckedEntry[] = []
+  const refused: unknown[] = []
+  const stopsAt = (error: unknown): void => void refused.push(error)
+  for (const entry of entries) if (!succeeds(() => checked.push(check(entry)), stopsAt)) break
+  if (checked.length > 0) {
+    await writer.change({
+      sizeBytes: checked.reduce((sum, { stored }) => sum + bytesOf(stored), 0),
+      entries: checked.length,
+      whenFull: 'refuse',
+      addTo: (batch) => addAll(batch, checked, stopsAt),
+    })
+  }
+  if (refused.length > 0) throw refused[0]
 }
 
-async function apply(writer: LogWriter, { sequence, record, content }: StoredEntry): Promise<void> {
+type CheckedEntry = { readonly entry: LogEntry; readonly stored: StoredEntry }
+
+function check(stored: StoredEntry): CheckedEntry {
+  const { sequence, record, content } = stored
   const where = `entry ${sequence}`
   const entry = decodeLogEntry(record, where)
   const message = messageOf(entry)
   if (message && content) checkContent(content, message, `${where}, its content`)
   if (!message && content) throw new RangeError(`${where}: content must come with a message, was without`)
-  await writer.change({
-    sizeBytes: record.length + (content?.length ?? 0),
-    whenFull: 'refuse',
-    addTo: (batch) => batch.add(entry, content, record),
-  })
+  return { entry, stored }
+}
+
+/** Throws where the first does not fit: then nothing is added. */
+function addAll(batch: Batch, checked: readonly CheckedEntry[], stopsAt: (error: unknown) => void): void {
+  for (const [index, { entry, stored }] of checked.entries()) {
+    const add = (): void => batch.add(entry, stored.content, stored.record)
+    if (index === 0) add()
+    else if (!succeeds(add, stopsAt)) return
+  }
 }

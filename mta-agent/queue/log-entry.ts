@@ -4,7 +4,7 @@ import { formatQueueId, type LogPosition, type QueueId } from '../domain/queue-i
 import { queueIdKey, QUEUE_ID_BYTES, readQueueIdKey } from './keys.ts'
 import { decodeContentFacts, decodeMessagePart, encodeMessagePart, type MessageRecord } from './message-record.ts'
 import type { Millis } from './queue-store.ts'
-import { CorruptRecord, kindOf, seal, unseal, type RecordKind } from './record.ts'
+import { CorruptRecord, kindOf, payloadOf, seal, unseal, type RecordKind } from './record.ts'
 
 /**
  * The ordered log (hot standby, sections 2 and 7): every change of the queue is one entry, written in the transaction that makes the change.
@@ -109,6 +109,23 @@ export function readContentFacts(record: Buffer, where: string): ContentFacts | 
     }
     case 'takenBack':
       return { ...decodeContentFacts(payload.subarray(FIXED_BYTES + QUEUE_ID_BYTES)), queueId: readQueueIdKey(payload, FIXED_BYTES) }
+    case 'noted':
+      return undefined
+  }
+}
+
+/** How the message that an entry brings is encoded, if it brings one. Of a record that was encoded or checked here, as a view of it. */
+export function messagePartOf({ kind }: Pick<LogEntry, 'kind'>, record: Buffer): Buffer | undefined {
+  const payload = payloadOf(record)
+  switch (kind) {
+    case 'stored':
+      return payload.subarray(FIXED_BYTES)
+    case 'settled': {
+      const reportAt = FIXED_BYTES + 4 + payload.readUInt32BE(FIXED_BYTES)
+      return reportAt === payload.length ? undefined : payload.subarray(reportAt)
+    }
+    case 'takenBack':
+      return payload.subarray(FIXED_BYTES + QUEUE_ID_BYTES)
     case 'noted':
       return undefined
   }

@@ -3,9 +3,10 @@ import { RoomMeter } from './disk-room.ts'
 import { GroupCommit, type CommitResult } from './group-commit.ts'
 import { sequenceKey } from './keys.ts'
 import { readEntryHead } from './log-entry.ts'
-import type { StoreOptions } from './log-queue.ts'
+import type { StoredEntry, StoreOptions } from './log-queue.ts'
 import { DEFAULT_LOG_KEEPING, planTrim } from './log-trimming.ts'
 import { QueueFull } from './queue-store.ts'
+import { RecentEntries } from './recent-entries.ts'
 import { RecentFrees } from './recent-frees.ts'
 import { CorruptRecord } from './record.ts'
 import { currentOf, decodePosition, POSITION_KEY, type StorePosition } from './store-meta.ts'
@@ -18,6 +19,8 @@ import { NoSpace, type Tables } from './tables.ts'
 
 type Change = {
   readonly sizeBytes: number
+  /** How many entries it brings; one, if not said. */
+  readonly entries?: number
   /** Marks of attempts wait until the disk has room, unless somebody does not want to wait for them; what people send cannot. */
   readonly whenFull: 'wait' | 'refuse' | 'waitAsMark'
   /** Throws where it does not fit; the others of the batch are not concerned. */
@@ -26,7 +29,7 @@ type Change = {
   readonly failed: (error: unknown) => void
 }
 
-export type NewChange = Pick<Change, 'sizeBytes' | 'whenFull' | 'addTo'> & { readonly done?: () => void }
+export type NewChange = Pick<Change, 'sizeBytes' | 'entries' | 'whenFull' | 'addTo'> & { readonly done?: () => void }
 
 /** Told of each commit: first what moved in the schedule, then, when all its changes know that they are done, that something may be due. */
 export type CommitListener = {
@@ -50,6 +53,7 @@ export class LogWriter {
   #committed = 0
   #forgetting: NodeJS.Timeout | undefined
   readonly #frees = new RecentFrees()
+  readonly #recent = new RecentEntries(RECENT_BYTES)
   #clearing = false
   #marksWait = true
   #epoch = 0
@@ -152,7 +156,7 @@ export class LogWriter {
       done: () => {
         this.#firstSequence = end
         this.#firstUndo = Math.max(this.#firstUndo, end)
-        this.#frees.clear()
+        this.#forgetRecent()
       },
     })
   }
@@ -162,6 +166,7 @@ export class LogWriter {
     this.#firstSequence = sequence + 1
     this.#firstUndo = sequence + 1
     this.#committed = sequence
+    this.#forgetRecent()
   }
 
   room(sizeBytes: number): 'room' | 'full' {
@@ -175,11 +180,12 @@ export class LogWriter {
 
   /** Resolves when the change is durable; rejects when nothing of it will ever be seen. */
   async change(change: NewChange): Promise<void> {
-    const { sizeBytes } = change
+    const { sizeBytes, entries } = change
     this.#room.promised(sizeBytes)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     this.#commits.push({
       sizeBytes,
+      ...(entries !== undefined && { entries }),
       whenFull: change.whenFull,
       addTo: change.addTo,
       done: () => {
@@ -204,6 +210,11 @@ export class LogWriter {
     return whenFull === 'waitAsMark' ? this.#marksWait : whenFull === 'wait'
   }
 
+  /** One that was written a moment ago, while a follower needs it. */
+  recentEntry(sequence: number): StoredEntry | undefined {
+    return this.#recent.of(sequence)
+  }
+
   readEntry(sequence: number): Buffer {
     const record = this.#tables.get('log', sequenceKey(sequence))
     if (!record) throw new CorruptRecord(`log ${sequence}`, 'there', 'missing')
@@ -224,7 +235,7 @@ export class LogWriter {
     let forgotten = this.#firstUndo
     try {
       forgotten = this.#forget(batch)
-      firstSequence = this.#trim(batch, added.length, forgotten)
+      firstSequence = this.#trim(batch, forgotten)
       this.#options.onSyncing?.(true)
       await this.#tables.commit(batch.writes())
     } catch (error) {
@@ -232,9 +243,12 @@ export class LogWriter {
     } finally {
       this.#options.onSyncing?.(false)
     }
+    const last = this.lastSequence()
     this.#position = batch.position()
     this.#firstSequence = firstSequence
+    if (this.lastSequence() < last) this.#forgetRecent()
     this.#noteUndo(batch, forgotten)
+    this.#noteRecent(batch)
     const news = this.#listener.moved(batch.moves())
     for (const change of added) change.done()
     const woken = news === 'more is due' || this.#commits.isStuck()
@@ -247,15 +261,32 @@ export class LogWriter {
     for (const { sequence, frees } of batch.frees()) this.#frees.note(sequence, frees)
   }
 
+  /** While somebody follows. */
+  #noteRecent(batch: Batch): void {
+    const neededFrom = this.#options.neededFrom?.() ?? Infinity
+    if (neededFrom === Infinity) {
+      this.#recent.clear()
+      return
+    }
+    this.#recent.note(batch.entries())
+    this.#recent.dropBefore(neededFrom)
+  }
+
+  /** The log is not what it was. */
+  #forgetRecent(): void {
+    this.#frees.clear()
+    this.#recent.clear()
+  }
+
   /** Twice what is added, so that the log shrinks to its bound also after a time in which it was longer. */
-  #trim(batch: Batch, added: number, forgotten: number): number {
+  #trim(batch: Batch, forgotten: number): number {
     const firstSequence = planTrim({
       keeping: this.#options.logKeeping ?? DEFAULT_LOG_KEEPING,
       first: this.#firstSequence,
       last: Math.min(this.lastSequence(), this.#mayTrimTo(forgotten)),
       now: Math.floor(this.#options.clock()),
       writtenAt: (sequence) => readEntryHead(this.readEntry(sequence), `log ${sequence}`).at,
-      atMost: 2 * added,
+      atMost: 2 * Math.max(1, batch.entries().length),
     })
     batch.trim(this.#firstSequence, firstSequence)
     return firstSequence
@@ -318,9 +349,11 @@ export class LogWriter {
 /** As many as one batch may bring, twice: modest for the free list, and never slower than what comes. */
 const MAX_FORGOTTEN = 512
 const FORGOTTEN_WITHIN = 50
+/** Confirmed within milliseconds by one who keeps up; whoever does not reads from the disk. */
+const RECENT_BYTES = 16 * 2 ** 20
 const NEARLY_NOTHING_BYTES = 2 ** 20
 
-function succeeds(action: () => void, failed: (error: unknown) => void): boolean {
+export function succeeds(action: () => void, failed: (error: unknown) => void): boolean {
   try {
     action()
     return true

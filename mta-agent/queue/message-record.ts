@@ -53,5 +53,6 @@ export const decodeContentFacts = (part: Buffer): Pick<MessageRecord, 'sizeBytes
   contentChecksum: part.readUInt32BE(10),
 })
 
-export const encodeMessage = (message: MessageRecord): Buffer => seal('message', encodeMessagePart(message))
+export const sealPart = (part: Buffer): Buffer => seal('message', part)
+export const encodeMessage = (message: MessageRecord): Buffer => sealPart(encodeMessagePart(message))
 export const decodeMessage = (record: Buffer, where: string): MessageRecord => decodeMessagePart(unseal('message', record, where))

@@ -3,7 +3,7 @@ import type { Domain, Recipient } from '../domain/envelope.ts'
 import { decodeDeliveryRow, encodeDeliveryRow, type DeliveryRow } from './delivery-row.ts'
 import { deliveryKey, queueIdKey, scheduleKey } from './keys.ts'
 import { messageOf, queueIdOf, type LogEntry, type Mark } from './log-entry.ts'
-import { encodeMessage, type MessageRecord } from './message-record.ts'
+import { encodeMessage, sealPart, type MessageRecord } from './message-record.ts'
 import { planNote } from './notes.ts'
 import { NO_CHANGE, plus, type TotalsChange } from './queue-totals.ts'
 import { seal, unseal } from './record.ts'
@@ -31,10 +31,13 @@ const NOTHING_BEFORE: Before = { value: undefined }
 /** What the plan needs to see of the state before it. */
 export type StateView = { get(table: Table, key: Buffer): Buffer | undefined }
 
-export function planEntry(entry: LogEntry, content: Buffer | undefined, view: StateView): EntryPlan {
+/** Of the message that an entry brings: its content, and how it is encoded in the entry. */
+export type MessageBytes = { readonly content: Buffer | undefined; readonly part: Buffer | undefined }
+
+export function planEntry(entry: LogEntry, bytes: MessageBytes, view: StateView): EntryPlan {
   const message = messageOf(entry)
   if (entry.kind === 'takenBack') requireAbsent(entry.queueId, view)
-  const stored = message ? planStored(queueIdOf(entry), message, content) : NOTHING
+  const stored = message ? planStored(queueIdOf(entry), message, bytes) : NOTHING
   if (entry.kind === 'noted') return { ...NOTHING, writes: [planNote(entry.key, entry.value)] }
   return entry.kind === 'settled' ? join(planMark(entry.mark, view), stored) : stored
 }
@@ -53,13 +56,13 @@ const join = (a: EntryPlan, b: EntryPlan): EntryPlan => ({
   unscheduled: [...a.unscheduled, ...b.unscheduled],
 })
 
-function planStored(queueId: QueueId, message: MessageRecord, content: Buffer | undefined): EntryPlan {
+function planStored(queueId: QueueId, message: MessageRecord, { content, part }: MessageBytes): EntryPlan {
   const id = queueIdKey(queueId)
   const rows = buildRows(message)
   const slots = [...rows.keys()].map((destination) => ({ queueId, destination, dueAt: message.acceptedAt }))
   const scheduled = slots.map(scheduleKey)
   const before = NOTHING_BEFORE
-  const writes: PlannedWrite[] = [{ table: 'messages', key: id, value: encodeMessage(message), before }]
+  const writes: PlannedWrite[] = [{ table: 'messages', key: id, value: part ? sealPart(part) : encodeMessage(message), before }]
   if (content) writes.push({ table: 'bodies', key: id, value: content, before })
   for (const [destination, row] of rows)
     writes.push({ table: 'deliveries', key: deliveryKey({ queueId, destination }), value: encodeDeliveryRow(row), before })

@@ -60,8 +60,11 @@ export function unseal(kind: RecordKind, record: Buffer, where: string): Buffer 
   const stated = record.readUInt32BE(2)
   const actual = checksumOf(record)
   if (stated !== actual) throw new CorruptRecord(where, `of checksum ${hex(stated)}`, hex(actual))
-  return record.subarray(HEADER_BYTES)
+  return payloadOf(record)
 }
+
+/** The payload of a record that was sealed or unsealed here, as a view of it. */
+export const payloadOf = (record: Buffer): Buffer => record.subarray(HEADER_BYTES)
 
 /** The kind a record claims to be; nothing else is checked but version and length. Throws CorruptRecord. */
 export function kindOf(record: Buffer, where: string): RecordKind {
