@@ -99,3 +99,40 @@ export const secret = (name: string, stringData: Readonly<Record<string, string>
   type,
   stringData,
 })
+
+/** A StorageClass whose volumes are made one by one, by hand. */
+export const localStorageClass = (name: string): Manifest => ({
+  apiVersion: 'storage.k8s.io/v1',
+  kind: 'StorageClass',
+  metadata: { name },
+  provisioner: 'kubernetes.io/no-provisioner',
+  volumeBindingMode: 'WaitForFirstConsumer',
+})
+
+export const localVolume = (
+  name: string,
+  options: {
+    readonly storageClassName: string
+    readonly nodeName: string
+    /** A folder of that node. */
+    readonly path: string
+    readonly capacity?: string
+    readonly labels?: Readonly<Record<string, string>>
+  },
+): Manifest => ({
+  apiVersion: 'v1',
+  kind: 'PersistentVolume',
+  metadata: { name, ...(options.labels && { labels: options.labels }) },
+  spec: {
+    capacity: { storage: options.capacity ?? '512Mi' },
+    accessModes: ['ReadWriteOnce'],
+    storageClassName: options.storageClassName,
+    persistentVolumeReclaimPolicy: 'Retain',
+    local: { path: options.path },
+    nodeAffinity: {
+      required: {
+        nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [options.nodeName] }] }],
+      },
+    },
+  },
+})

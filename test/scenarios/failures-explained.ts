@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Condition } from '#crds/meta.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
-import { type Manifest, nodeAddress, pool, secret, stream } from '#test/builders/manifests.ts'
+import { localStorageClass, localVolume, nodeAddress, pool, secret, stream } from '#test/builders/manifests.ts'
 import { must, type Scenario } from './scenario.ts'
 import type { Stage } from './stage.ts'
 
@@ -280,30 +280,6 @@ async function credentialsLane(stage: Stage, cleanUp: AsyncDisposableStack): Pro
 const LATE_CLASS = 'local-late'
 const LATE_FOLDER = '/var/lib/mtafleet-late'
 
-const storageClass = (): Manifest => ({
-  apiVersion: 'storage.k8s.io/v1',
-  kind: 'StorageClass',
-  metadata: { name: LATE_CLASS },
-  provisioner: 'kubernetes.io/no-provisioner',
-  volumeBindingMode: 'WaitForFirstConsumer',
-})
-
-const volumeOn = (nodeName: string, capacity: string): Manifest => ({
-  apiVersion: 'v1',
-  kind: 'PersistentVolume',
-  metadata: { name: LATE_CLASS },
-  spec: {
-    capacity: { storage: capacity },
-    accessModes: ['ReadWriteOnce'],
-    storageClassName: LATE_CLASS,
-    persistentVolumeReclaimPolicy: 'Retain',
-    local: { path: LATE_FOLDER },
-    nodeAffinity: {
-      required: { nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [nodeName] }] }] },
-    },
-  },
-})
-
 async function forgetClass(stage: Stage): Promise<void> {
   // The volume goes with its claim, which goes with the namespace.
   await stage.kubectl('delete', 'persistentvolume,storageclass', LATE_CLASS, '--ignore-not-found', '--wait=false')
@@ -333,7 +309,7 @@ async function volumeLane(stage: Stage): Promise<readonly Step[]> {
     },
     {
       wrong: 'a node without a volume',
-      make: () => stage.apply(storageClass()),
+      make: () => stage.apply(localStorageClass(LATE_CLASS)),
       says: {
         on: instance,
         condition: 'VolumeBound',
@@ -343,7 +319,8 @@ async function volumeLane(stage: Stage): Promise<readonly Step[]> {
     },
     {
       wrong: 'a volume that is too small',
-      make: () => stage.apply(volumeOn('node4', '128Mi')),
+      make: () =>
+        stage.apply(localVolume(LATE_CLASS, { storageClassName: LATE_CLASS, nodeName: 'node4', path: LATE_FOLDER, capacity: '128Mi' })),
       says: {
         on: instance,
         condition: 'VolumeBound',
