@@ -32,6 +32,22 @@ describe('a stream with standbys', () => {
     expect(new Set(shared).size).toBe(shared.length)
   })
 
+  test('has a standby elsewhere whose claim and instance were deleted while its node is cordoned', () => {
+    const pair = settle(start(1), pairsFollow)
+    const left: FleetSnapshot = {
+      ...pair,
+      nodes: pair.nodes.map((one) => (one.metadata.name === 'node2' ? node('node2', { address: '203.0.113.12', cordoned: true }) : one)),
+      instances: pair.instances.filter(({ metadata }) => metadata.name !== 'mail-0-b'),
+      claims: pair.claims.filter(({ metadata }) => metadata.name !== 'mail-0-b-queue'),
+      pods: pair.pods.filter(({ metadata }) => metadata.name !== 'mail-0-b'),
+    }
+    const again = settle(setRecord(left, 'mail-0', { inSync: [copyOf('mail-0-a')] }), pairsFollow)
+    expect([places(again), recordOf(again, 'mail-0').inSync.map(({ instance }) => instance)]).toEqual([
+      { 'mail-0-a': 'node1', 'mail-0-b': 'node3' },
+      ['mail-0-a', 'mail-0-b'],
+    ])
+  })
+
   test('settles: planning again changes nothing', () => {
     expect(planOnce(pairsFollow(settled))).toEqual({ fleet: pairsFollow(settled), writes: 0, said: [] })
   })
