@@ -55,6 +55,8 @@ export type Fleet = AsyncDisposable & {
   worldOf(namespace: string): World
   kubectl(...args: readonly string[]): Promise<string>
   kubectlApply(manifests: readonly Manifest[], namespace?: string): Promise<void>
+  /** Runs lines for bash in which `kubectl` is that of this cluster; answers with what they printed. The first that fails ends it. */
+  shell(script: string): Promise<string>
   tokenCommand(token: string, args: readonly string[]): Promise<readonly string[]>
   otherImage(): Promise<string>
   recycleVolumes(): Promise<void>
@@ -100,6 +102,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
     faults: local ? cluster : undefined,
     kubectl,
     kubectlApply,
+    shell: (script) => runCommand(['bash', '-euo', 'pipefail', '-c', `${KUBECTL_IN_SHELL}${script}`, 'bash', ...command]),
     async tokenCommand(token, args) {
       const view = JSON.parse(await kubectl('config', 'view', '--raw', '--flatten', '--minify', '-o', 'json')) as {
         clusters: { cluster: { server: string } }[]
@@ -121,6 +124,9 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }
+
+/** Its arguments are the command. */
+const KUBECTL_IN_SHELL = 'client=("$@")\nkubectl() { "${client[@]}" "$@"; }\n'
 
 function accessTo({ context, kubeconfig }: FleetOptions, local: boolean): readonly string[] {
   const known = local ? cluster.kubeconfigPath() : (process.env['KUBECONFIG'] ?? join(process.env['HOME'] ?? '/', '.kube/config'))

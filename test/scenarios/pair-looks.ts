@@ -7,15 +7,16 @@ import type { Stage } from './stage.ts'
 
 /** What an admin sees of a pair: conditions, how its primary became one, and how long clients were without it. */
 
-export type Wanted = { readonly status: Condition['status']; readonly reason?: string }
+export type Wanted = { readonly status: Condition['status']; readonly reason?: string; readonly message?: RegExp }
 
 /** Waits until the condition of this object is so, and answers with it. */
 export async function conditionIs(stage: Stage, object: `${string}/${string}`, type: string, wanted: Wanted): Promise<Condition> {
   const [kind, name] = object.split('/') as [string, string]
-  const { status, reason } = wanted
+  const { status, reason, message } = wanted
   return await stage.waitFor(`${type}=${status} ${reason ?? ''} of ${object}`, 90_000, async () => {
     const is = await stage.condition(kind, name, type)
-    return is?.status === status && (reason === undefined || is.reason === reason) && is
+    if (is?.status === status && (reason === undefined || is.reason === reason) && (message?.test(is.message) ?? true)) return is
+    throw new Error(is === undefined ? 'it had none' : `it was ${is.status} ${is.reason}: ${is.message}`)
   })
 }
 
@@ -29,6 +30,17 @@ export async function lastFailover(
     const { role, epoch: of, lastFailover: last } = status?.agent?.replication ?? {}
     return role === 'Primary' && of === epoch && last
   })
+}
+
+/** What an instance says of itself as one of its shard. */
+export async function replicationOf(stage: Stage, instance: string): Promise<Partial<ReplicationStatus>> {
+  return (await stage.read<MTAInstance>('mtainstance', instance)).status?.agent?.replication ?? {}
+}
+
+/** Reasons of the Events that are about this object. */
+export async function eventsOf(stage: Stage, name: string): Promise<readonly string[]> {
+  type Event = { readonly reason: string; readonly involvedObject: { readonly name: string } }
+  return (await stage.list<Event>('events')).filter(({ involvedObject }) => involvedObject.name === name).map(({ reason }) => reason)
 }
 
 /** The longest time between two messages that were accepted one after the other, from the last before `from` on, and when it began. */

@@ -1,3 +1,4 @@
+import { eventsOf } from './pair-looks.ts'
 import { openPair } from './pair.ts'
 import { must, mustEqual, type Scenario } from './scenario.ts'
 
@@ -48,9 +49,8 @@ export const scenario: Scenario = {
     await faults.powerOn(heir.node)
     await pair.inSync()
 
-    const told = await stage.list<{ readonly reason: string; readonly involvedObject: { readonly name: string } }>('events')
-    const failovers = told.filter(({ reason, involvedObject }) => reason === 'FailedOver' && involvedObject.name === 'power').length
-    mustEqual('Events that tell of a failover', failovers, 2)
+    const told = await eventsOf(stage, 'power')
+    mustEqual('Events that tell of a failover', told.filter((reason) => reason === 'FailedOver').length, 2)
     const counts = await pair.mustHaveArrived(2)
     await pair.mustHaveSentInTurn(first, heir, last)
     must(aloneMillis <= REMOVED_WITHIN_MILLIS, `the primary must go on alone within ${REMOVED_WITHIN_MILLIS} ms, took ${aloneMillis} ms`)

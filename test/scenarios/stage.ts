@@ -97,6 +97,11 @@ export class Stage implements AsyncDisposable {
     return this.#fleet.kubectl('-n', this.namespace, ...args)
   }
 
+  /** Lines for bash, as an administrator types them: the namespace must be named in them. */
+  shell(script: string): Promise<string> {
+    return this.#fleet.shell(script)
+  }
+
   /** In the namespace of the operator. */
   operatorKubectl(...args: string[]): Promise<string> {
     return this.#fleet.kubectl('-n', this.operatorNamespace, ...args)
