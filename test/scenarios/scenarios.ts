@@ -21,6 +21,7 @@ import { scenario as pairCertificates } from './pair-certificates.ts'
 import { scenario as pairDisks } from './pair-disks.ts'
 import { scenario as pairDrain } from './pair-drain.ts'
 import { longScenario as pairRebuiltLarge, scenario as pairRebuilt } from './pair-rebuilt.ts'
+import { scenario as pairStuck } from './pair-stuck.ts'
 import { scenario as pairUpgrade } from './pair-upgrade.ts'
 import { scenario as scaleUnderLoad } from './scale-under-load.ts'
 import type { Scenario } from './scenario.ts'
@@ -64,6 +65,7 @@ export const SCENARIOS: readonly Scenario[] = [
   pairDisks,
   pairRebuilt,
   pairRebuiltLarge,
+  pairStuck,
   apiServerDown,
 ]
 
