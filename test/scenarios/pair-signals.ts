@@ -19,6 +19,8 @@ export const scenario: Scenario = {
     const probe = await pair.probe()
     await load.accepted(200)
 
+    // Two ways back, both right (mta-agent/replication/README.md, section 5): 3.8 s where the kubelet's next process claims within the standby's promise
+    // (this is its first restart, so there is no back-off, and its first quick claim), 7.3 s where the machine is too busy for that and the standby claims.
     const killedAt = Date.now()
     await stage.killAgent(first.name, 'SIGKILL')
     const second = await pair.heirOf(first)
