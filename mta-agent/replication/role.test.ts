@@ -239,14 +239,11 @@ describe('a primary with a standby', () => {
     const silent = play(unanswered, tick(11_500), read(11_550, 5, pair))
     const { version: _, ...content } = pair
     expect(silent.effects).toEqual([{ kind: 'write', call: 6, base: '9', content: { ...content, inSync: [b] } }])
-    const answered = play(
-      silent.state,
-      { kind: 'callEnded', at: 11_600, call: 6 },
-      { kind: 'appended', at: 11_600, last: 4 },
-      { kind: 'synced', at: 11_600, sequence: 4 },
-    )
+    const written = play(silent.state, { kind: 'callEnded', at: 11_600, call: 6 })
+    expect(written.effects).toEqual([{ kind: 'read', call: 7 }])
+    const answered = play(written.state, { kind: 'appended', at: 11_600, last: 4 }, { kind: 'synced', at: 11_600, sequence: 4 })
     expect(acknowledges(answered.state, 4)).toBe('wait')
-    const settled = play(answered.state, tick(12_500), read(12_550, 7, { ...pair, version: '10', inSync: [b] }))
+    const settled = play(answered.state, read(11_620, 7, { ...pair, version: '10', inSync: [b] }))
     expect(acknowledges(settled.state, 4)).toBe('alone')
   })
 

@@ -1,6 +1,6 @@
 import type { AgentState, DiskFacts, EventOf, Primary, RoleEvent, Self, Step } from './agent-state.ts'
 import { stay } from './agent-state.ts'
-import { endCall } from './calls.ts'
+import { endCall, sendRead } from './calls.ts'
 import * as primary from './primary.ts'
 import { keyOf } from './record.ts'
 import { actsUntil, addressLifetimeSeconds, pledge } from './rights.ts'
@@ -119,7 +119,10 @@ function read(before: AgentState, event: EventOf<'read'>): Step {
 function callEnded(before: AgentState, event: EventOf<'callEnded'>): Step {
   const state = endCall(before, event.call)
   if (!state) return stay(before)
-  return state.role.kind === 'claiming' ? standby.claimAnswered(state, state.role, event.at) : stay(state)
+  if (state.role.kind === 'claiming') return standby.claimAnswered(state, state.role, event.at)
+  // What a set write came to shows the next GET (R3), and clients may wait for it.
+  const wasWrite = before.calls.open?.kind === 'write'
+  return state.role.kind === 'primary' && wasWrite ? sendRead(state, event.at) : stay(state)
 }
 
 function sessionEnded(state: AgentState): Step {

@@ -97,6 +97,7 @@ export const OF_THE_MODEL = {
   },
   AddBeforeComplete: {
     wrong: 'a copy enters the set before it has everything',
+    profile: 'joins',
     edits: [primary('follower.confirmed >= counted.last && answered', 'answered')],
   },
   OldEpochAccepted: {

@@ -14,8 +14,8 @@ export const OF_THE_RULES = {
     edits: [
       edit(
         'role.ts',
-        ': stay(state)\n}\n\nfunction sessionEnded',
-        ': stay({ ...state, view: { ...state.view, unsettled: [] } })\n}\n\nfunction sessionEnded',
+        "state.role.kind === 'primary' && wasWrite ? sendRead(state, event.at) : stay(state)\n",
+        'stay({ ...state, view: { ...state.view, unsettled: [] } })\n',
       ),
     ],
   },
