@@ -21,6 +21,7 @@ import { scenario as pairCertificates } from './pair-certificates.ts'
 import { scenario as pairDisks } from './pair-disks.ts'
 import { scenario as pairDrain } from './pair-drain.ts'
 import { longScenario as pairRebuiltLarge, scenario as pairRebuilt } from './pair-rebuilt.ts'
+import { scenario as pairRecord } from './pair-record.ts'
 import { scenario as pairStuck } from './pair-stuck.ts'
 import { scenario as pairUpgrade } from './pair-upgrade.ts'
 import { scenario as scaleUnderLoad } from './scale-under-load.ts'
@@ -66,6 +67,7 @@ export const SCENARIOS: readonly Scenario[] = [
   pairRebuilt,
   pairRebuiltLarge,
   pairStuck,
+  pairRecord,
   apiServerDown,
 ]
 
