@@ -5,12 +5,13 @@
 export type QueueId = string & { readonly __brand: 'QueueId' }
 export type LogPosition = { readonly epoch: number; readonly sequence: number }
 
-const SHAPE = /^(?<epoch>[1-9][0-9]{0,9})-(?<sequence>[1-9][0-9]{0,15})$/
+/** Epoch and sequence. Without names for them: it is matched many times for each message. */
+const SHAPE = /^([1-9][0-9]{0,9})-([1-9][0-9]{0,15})$/
 
 export const formatQueueId = (position: LogPosition): QueueId => `${position.epoch}-${position.sequence}` as QueueId
 
 export function parseQueueId(text: string): LogPosition {
-  const groups = SHAPE.exec(text)?.groups
-  if (!groups) throw new RangeError(`not a queue id: must be EPOCH-SEQUENCE, was ${JSON.stringify(text)}`)
-  return { epoch: Number(groups['epoch']), sequence: Number(groups['sequence']) }
+  const found = SHAPE.exec(text)
+  if (!found) throw new RangeError(`not a queue id: must be EPOCH-SEQUENCE, was ${JSON.stringify(text)}`)
+  return { epoch: Number(found[1]), sequence: Number(found[2]) }
 }

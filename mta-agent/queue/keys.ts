@@ -16,12 +16,14 @@ export function sequenceKey(sequence: number): Buffer {
 
 export const readSequenceKey = (key: Buffer): number => key.readUIntBE(0, SEQUENCE_BYTES)
 
-export function queueIdKey(queueId: QueueId): Buffer {
+// Keys are made in one piece: each message has several, and a buffer costs more than what is written into it.
+export const queueIdKey = (queueId: QueueId): Buffer => writeQueueId(Buffer.allocUnsafe(QUEUE_ID_BYTES), 0, queueId)
+
+function writeQueueId(key: Buffer, at: number, queueId: QueueId): Buffer {
   const { epoch, sequence } = parseQueueId(queueId)
   if (epoch > MAX_EPOCH) throw new RangeError(`an epoch must be at most ${MAX_EPOCH}, was ${epoch}`)
-  const key = Buffer.allocUnsafe(QUEUE_ID_BYTES)
-  key.writeUInt32BE(epoch, 0)
-  key.writeUIntBE(requireU48(sequence, 'a sequence'), 4, SEQUENCE_BYTES)
+  key.writeUInt32BE(epoch, at)
+  key.writeUIntBE(requireU48(sequence, 'a sequence'), at + 4, SEQUENCE_BYTES)
   return key
 }
 
@@ -31,8 +33,11 @@ export const readQueueIdKey = (key: Buffer, offset = 0): QueueId =>
 /** One message at one destination. */
 export type DeliveryName = { readonly queueId: QueueId; readonly destination: Domain }
 
-export const deliveryKey = ({ queueId, destination }: DeliveryName): Buffer =>
-  Buffer.concat([queueIdKey(queueId), Buffer.from(destination)])
+export function deliveryKey({ queueId, destination }: DeliveryName): Buffer {
+  const key = Buffer.allocUnsafe(QUEUE_ID_BYTES + destination.length)
+  key.write(destination, QUEUE_ID_BYTES, 'latin1')
+  return writeQueueId(key, 0, queueId)
+}
 
 export const readDeliveryKey = (key: Buffer): DeliveryName => ({
   queueId: readQueueIdKey(key),
@@ -43,7 +48,12 @@ export type ScheduleSlot = DeliveryName & { readonly dueAt: Millis }
 
 /** The destination, a zero, the time, the queue id: the rows of a destination lie together, in the order they fall due. */
 export function scheduleKey({ dueAt, queueId, destination }: ScheduleSlot): Buffer {
-  return Buffer.concat([startOfLane(destination), u48(requireU48(dueAt, 'dueAt')), queueIdKey(queueId)])
+  const dueFrom = destination.length + 1
+  const key = Buffer.allocUnsafe(dueFrom + DUE_BYTES)
+  key.write(destination, 0, 'latin1')
+  key[dueFrom - 1] = 0
+  key.writeUIntBE(requireU48(dueAt, 'dueAt'), dueFrom, TIME_BYTES)
+  return writeQueueId(key, dueFrom + TIME_BYTES, queueId)
 }
 
 const DUE_BYTES = TIME_BYTES + QUEUE_ID_BYTES

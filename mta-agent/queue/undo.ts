@@ -43,16 +43,23 @@ type Head = {
 const LENGTH_BYTES = 4
 
 export function encodeUndo({ totals, restores, frees }: Undo): Buffer {
-  const head: Head = {
-    totals,
-    restores: restores.map(({ table, key, value }) => [table, key.length, value?.length ?? -1]),
-    frees: frees.map((key) => key.length),
-  }
-  const text = Buffer.from(JSON.stringify(head))
+  const text = Buffer.from(formatHead({ totals, restores, frees }))
   const length = Buffer.allocUnsafe(LENGTH_BYTES)
   length.writeUInt32BE(text.length, 0)
-  const parts = restores.flatMap(({ key, value }) => (value === undefined ? [key] : [key, value]))
+  const parts: Buffer[] = []
+  for (const { key, value } of restores) {
+    parts.push(key)
+    if (value !== undefined) parts.push(value)
+  }
   return seal('undo', length, text, ...parts, ...frees)
+}
+
+/** A `Head` as JSON; made of names of tables and numbers only, of each entry once. */
+function formatHead({ totals: { messages, recipients, deferred, contentBytes }, restores, frees }: Undo): string {
+  const totals = `{"messages":${messages},"recipients":${recipients},"deferred":${deferred},"contentBytes":${contentBytes}}`
+  let rows = ''
+  for (const { table, key, value } of restores) rows += `${rows === '' ? '' : ','}["${table}",${key.length},${value?.length ?? -1}]`
+  return `{"totals":${totals},"restores":[${rows}],"frees":[${frees.map((key) => key.length).join(',')}]}`
 }
 
 /** Keys of the contents that may go with entry `key`, without copying what could have been restored. They are what the record ends with. */
