@@ -19,7 +19,7 @@ const plain = ({ kind }: Said<'switchover' | 'switchoverCalledOff' | 'transactio
 
 const READING: Reading = {
   appended: ({ last }, at) => [{ kind: 'appended', at, last }],
-  // An entry that was not spoken of is there all the same: no follower may be taken for one that has the whole log.
+  // What is on the disk is in the log: no follower may be taken for one that has the whole log without it.
   synced: ({ sequence }, at, { last }) => [
     ...(last < sequence ? [{ kind: 'appended', at, last: sequence } as const] : []),
     { kind: 'synced', at, sequence },

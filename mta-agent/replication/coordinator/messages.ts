@@ -66,7 +66,7 @@ export type ToCoordinator =
   // As the primary.
   /** The follower has fsynced all up to here. */
   | { readonly kind: 'confirmed'; readonly session: number; readonly sequence: number; readonly complete: boolean }
-  /** The last entry of the log; said once when leading begins, and before `synced` for the same entry. */
+  /** The last entry of the log when leading begins; from then on `synced` says it. */
   | { readonly kind: 'appended'; readonly epoch: number; readonly last: number }
   | { readonly kind: 'synced'; readonly epoch: number; readonly sequence: number }
   /** A switchover finishes: no transaction runs any more. */

@@ -121,6 +121,32 @@ test('a standby catches up, and follows what comes', async () => {
   ])
 })
 
+test('what becomes durable in one commit is confirmed once, however many batches it came in', async () => {
+  await using pair = await openPair()
+  await appendMany(pair.primary, 30)
+  const [near, far] = duplexPair()
+  const primaryEnd = new Link(near)
+  const receiving = runReceiver({
+    link: new Link(far),
+    store: pair.standby,
+    epoch: EPOCH,
+    token: 'token',
+    onJoined: () => undefined,
+    onCompleted: () => undefined,
+  })
+  await primaryEnd.expect('hello', EPOCH)
+  const table = pair.primary.epochTable()
+  primaryEnd.send(EPOCH, { kind: 'start', version: 1, table, forcedEpoch: 0, with: { kind: 'entries', from: 1 } })
+  for (let from = 1; from <= 30; from += 3)
+    primaryEnd.send(EPOCH, { kind: 'entries', committed: 0, entries: pair.primary.readLog(from, 3) })
+  const confirmed: number[] = []
+  while (confirmed.at(-1) !== 30) confirmed.push((await primaryEnd.expect('confirm', EPOCH)).sequence)
+  expect(confirmed).toEqual([...new Set(confirmed)])
+  expect(confirmed.length).toBeLessThan(10)
+  primaryEnd.close()
+  await receiving
+})
+
 /** A wire that breaks after so many bytes from the primary, and takes them in small pieces. */
 function breakingWire(afterBytes: number): readonly [Duplex, Duplex] {
   const [near, nearEnd] = duplexPair()

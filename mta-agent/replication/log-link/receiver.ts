@@ -59,6 +59,8 @@ class Receiver {
   readonly #applying = new Set<Promise<void>>()
   #pendingBytes = 0
   #committed = 0
+  /** Told to be durable here. */
+  #confirmed = -1
 
   constructor(options: ReceiverOptions) {
     this.#options = options
@@ -139,9 +141,13 @@ class Receiver {
     this.#applying.add(applied)
   }
 
+  /** Once for what has become durable in one commit, however many batches it came in. */
   #confirm(): void {
     const { link, store, epoch } = this.#options
-    link.send(epoch, { kind: 'confirm', sequence: store.lastSequence(), complete: store.isComplete() })
+    const sequence = store.lastSequence()
+    if (sequence === this.#confirmed) return
+    this.#confirmed = sequence
+    link.send(epoch, { kind: 'confirm', sequence, complete: store.isComplete() })
   }
 
   #noteCommitted(): void {

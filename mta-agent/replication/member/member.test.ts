@@ -135,6 +135,11 @@ test('a standby takes no mail and delivers none; a primary does, and says how fa
     { kind: 'appended', epoch: 1, last: 0 },
     { kind: 'synced', epoch: 1, sequence: 0 },
   ])
+  const appending = a.member.append(message())
+  await inLog(a, 1)
+  expect(a.said.slice(2)).toEqual([{ kind: 'synced', epoch: 1, sequence: 1 }])
+  a.tell(committed(1))
+  await appending
   a.tell({ kind: 'status', status: { ...facts, accepting: 'NoStandbyInSync' } })
   expect(a.member.gate()).toBe('NoStandbyInSync')
 })

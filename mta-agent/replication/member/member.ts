@@ -63,6 +63,7 @@ type Deed<K extends FromCoordinator['kind']> = (message: MessageOf<K>) => void
 
 /** How often it is looked whether the last transaction has finished. */
 const FINISHED_EVERY: Millis = 20
+const NOTHING_TOLD = -1
 
 export async function openMember(options: MemberOptions): Promise<Member> {
   await using opening = new AsyncDisposableStack()
@@ -82,7 +83,7 @@ export class Member implements AsyncDisposable {
   #reign: Reign | undefined
   #delivers = false
   /** How far the coordinator was told that the log of this reign is. */
-  #told = -1
+  #told = NOTHING_TOLD
   /** Deeds that take their time, one after the other. */
   #deeds: Promise<void> = Promise.resolve()
   #facts: ReplicationFacts | undefined
@@ -212,7 +213,7 @@ export class Member implements AsyncDisposable {
     })
     this.#takenOver = store.totals().messages
     log.info({ ...leading, messages: this.#takenOver }, 'leading')
-    this.#told = -1
+    this.#told = NOTHING_TOLD
     this.#noteSynced()
     this.#delivers = true
     deeds.startDelivery(this.#reign.queue())
@@ -266,8 +267,8 @@ export class Member implements AsyncDisposable {
     const { epoch } = this.#reign
     const sequence = store.lastSequence()
     if (sequence === this.#told) return
+    if (this.#told === NOTHING_TOLD) post({ kind: 'appended', epoch, last: sequence })
     this.#told = sequence
-    post({ kind: 'appended', epoch, last: sequence })
     post({ kind: 'synced', epoch, sequence })
     this.#primary.wake()
   }
