@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises'
+import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,7 +13,15 @@ import { CommandFailed, runCommand } from '#test/support/command.ts'
  */
 
 export type Image = { readonly ref: string; readonly tar: string }
-export type ImageOptions = { readonly say: (text: string) => void; readonly tag?: string; readonly content?: ImageContent }
+export type ImageOptions = {
+  readonly say: (text: string) => void
+  readonly tag?: string
+  readonly content?: ImageContent
+  /** What is otherwise in this image than in the tree: for an agent that is wrong on purpose. */
+  readonly edits?: readonly SourceEdit[]
+}
+/** `from` must be in `file`, seen from the top of the tree, exactly once. */
+export type SourceEdit = { readonly file: string; readonly from: string; readonly to: string }
 /** `product`: operator and agent. `test`: mail client and receiving provider, for clusters that are not on this machine. */
 export type ImageContent = keyof typeof CONTENTS
 
@@ -36,9 +44,9 @@ const cache = (...path: readonly string[]) =>
 
 /** The archive of the image of this tree; built when there is none. Throws CommandFailed with the tool's own words. */
 export async function ensureImage(options: ImageOptions): Promise<Image> {
-  const { content = 'product', tag = 'dev' } = options
+  const { content = 'product', tag = 'dev', edits = [] } = options
   const { name } = CONTENTS[content]
-  const ref = await imageRef({ content, tag })
+  const ref = await imageRef({ content, tag, edits })
   const tar = cache(`${name}-${ref.slice(ref.lastIndexOf(':') + 1)}.tar`)
   if (existsSync(tar)) return { ref, tar }
   await mkdir(cache(), { recursive: true })
@@ -46,7 +54,7 @@ export async function ensureImage(options: ImageOptions): Promise<Image> {
   options.say(`building ${ref} …`)
   const context = cache(`context-${process.pid}`)
   try {
-    await assembleContext(context, content)
+    await assembleContext(context, content, edits)
     await runCommand(
       [
         ...BUILDAH,
@@ -75,12 +83,12 @@ export async function ensureImage(options: ImageOptions): Promise<Image> {
 }
 
 /** What the image of this tree is called, whether it is built or not. */
-export async function imageRef({ content = 'product', tag = 'dev' }: Pick<ImageOptions, 'content' | 'tag'>): Promise<string> {
-  return `${REGISTRY}/${CONTENTS[content].name}:${tag}-${await contentHash(content)}`
+export async function imageRef({ content = 'product', tag = 'dev', edits = [] }: Omit<ImageOptions, 'say'>): Promise<string> {
+  return `${REGISTRY}/${CONTENTS[content].name}:${tag}-${await contentHash(content, edits)}`
 }
 
 /** Writes a build context (bin/, app/) for whoever builds with another tool. */
-export async function assembleContext(context: string, content: ImageContent): Promise<void> {
+export async function assembleContext(context: string, content: ImageContent, edits: readonly SourceEdit[] = []): Promise<void> {
   await rm(context, { recursive: true, force: true })
   await mkdir(join(context, 'bin'), { recursive: true })
   await mkdir(join(context, 'app'), { recursive: true })
@@ -88,11 +96,18 @@ export async function assembleContext(context: string, content: ImageContent): P
     await mkdir(dirname(join(context, 'app', file)), { recursive: true })
     await copyFile(join(TOP, file), join(context, 'app', file))
   }
+  for (const edit of edits) await applyEdit(join(context, 'app'), edit)
   await cp(await productionModules(), join(context, 'app', 'node_modules'), { recursive: true, verbatimSymlinks: true })
   await copyFile(join(TOP, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node'), join(context, 'bin', 'node'))
   await copyFile(join(TOP, 'image', 'mtafleet'), join(context, 'bin', 'mtafleet'))
   for (const name of ['node', 'mtafleet']) await chmod(join(context, 'bin', name), 0o755)
   if (content === 'product') await compileAhead(context)
+}
+
+async function applyEdit(app: string, { file, from, to }: SourceEdit): Promise<void> {
+  const parts = (await readFile(join(app, file), 'utf8')).split(from)
+  if (parts.length !== 2) throw new Error(`${file} must have "${from}" exactly once, has it ${parts.length - 1} times`)
+  await writeFile(join(app, file), parts.join(to))
 }
 
 /** As in the Dockerfile. */
@@ -203,8 +218,9 @@ async function dropOlder(prefix: string, keep: string): Promise<void> {
   for (const { name } of aged.toSorted((a, b) => b.at - a.at).slice(OLDER_KEPT)) await rm(cache(name), { force: true })
 }
 
-async function contentHash(content: ImageContent): Promise<string> {
+async function contentHash(content: ImageContent, edits: readonly SourceEdit[]): Promise<string> {
   const hash = createHash('sha256').update(String(BASE_VERSION))
+  if (edits.length > 0) hash.update(JSON.stringify(edits))
   for (const file of [...(await sourceFiles(content)), 'Dockerfile', 'image/mtafleet', 'package-lock.json']) {
     hash.update(`${file}\0`).update(await readFile(join(TOP, file)))
   }

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ensureBinaries, binary } from '#test/cluster/binaries.ts'
 import * as cluster from '#test/cluster/cluster.ts'
-import { ensureImage, imageRef } from '#scripts/image.ts'
+import { ensureImage, imageRef, type SourceEdit } from '#scripts/image.ts'
 import type { Manifest } from '#test/builders/manifests.ts'
 import { type Authority, openAuthority } from '#test/support/certificates.ts'
 import { runCommand } from '#test/support/command.ts'
@@ -58,7 +58,7 @@ export type Fleet = AsyncDisposable & {
   /** Runs lines for bash in which `kubectl` is that of this cluster; answers with what they printed. The first that fails ends it. */
   shell(script: string): Promise<string>
   tokenCommand(token: string, args: readonly string[]): Promise<readonly string[]>
-  otherImage(): Promise<string>
+  otherImage(edits?: readonly SourceEdit[]): Promise<string>
   recycleVolumes(): Promise<void>
   apiRequests(from: number, to: number): Promise<ApiRequest[]>
 }
@@ -110,9 +110,9 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
       const server = view.clusters[0]?.cluster.server ?? ''
       return [binary('kubectl'), '--kubeconfig', '/dev/null', '--server', server, '--insecure-skip-tls-verify', '--token', token, ...args]
     },
-    async otherImage() {
+    async otherImage(edits = []) {
       if (!local) throw new Error('another image is loaded into the nodes of the local cluster only')
-      return await loadOtherImage(options.say)
+      return await loadOtherImage(options.say, edits)
     },
     recycleVolumes: async () => {
       if (local) await cluster.recycle()
@@ -199,8 +199,8 @@ async function installChart(access: readonly string[], say: (text: string) => vo
   )
 }
 
-async function loadOtherImage(say: (text: string) => void): Promise<string> {
-  const image = await ensureImage({ tag: 'next', say })
+async function loadOtherImage(say: (text: string) => void, edits: readonly SourceEdit[]): Promise<string> {
+  const image = await ensureImage({ tag: edits.length === 0 ? 'next' : 'wrong', edits, say })
   await cluster.loadImage(image.tar)
   return image.ref
 }

@@ -19,6 +19,8 @@ export type PairOptions = {
   readonly attachment?: 'Managed'
   /** Of the queues; the local disks when absent. */
   readonly storageClassName?: string
+  /** Of its agents; that of the chart when absent. */
+  readonly image?: string
 }
 
 export type Member = {
@@ -42,7 +44,7 @@ const DOMAINS = ['plain.example', 'starttls.example']
 
 /** Deploys the stream `name` on nodes 1 and 2 (3 with two standbys) and returns when all its copies are in sync. */
 export async function openPair(stage: Stage, name: string, options: PairOptions = {}): Promise<Pair> {
-  const { standbys = 1, timing = 'Default', durability = 'Available', attachment, storageClassName } = options
+  const { standbys = 1, timing = 'Default', durability = 'Available', attachment, storageClassName, image } = options
   const nodes = [1, 2, 3].slice(0, standbys + 1)
   await stage.deploy(name, {
     nodes,
@@ -50,6 +52,7 @@ export async function openPair(stage: Stage, name: string, options: PairOptions 
     failover: { timing, durability },
     ...(attachment && { attachment }),
     ...(storageClassName && { queue: { storageClassName } }),
+    ...(image && { agent: { image } }),
   })
   const pair = new Pair(stage, name, standbys + 1)
   await pair.inSync(90_000)

@@ -13,6 +13,7 @@ import { scenario as nodePowerCut } from './node-power-cut.ts'
 import { scenario as operatorKilled } from './operator-killed.ts'
 import { longScenario as pairApiFrozenForLong, scenario as pairApiFrozen } from './pair-api-frozen.ts'
 import { withDefault as pairBackAndForth, withFast as pairBackAndForthFast } from './pair-back-and-forth.ts'
+import { scenario as pairBacklogCut, withWrongAgent as pairBacklogCutWrongAgent } from './pair-backlog-cut.ts'
 import { scenario as pairCuts } from './pair-cuts.ts'
 import { scenario as pairOperatorAbsent } from './pair-operator-absent.ts'
 import { scenario as pairPower } from './pair-power.ts'
@@ -53,6 +54,8 @@ export const SCENARIOS: readonly Scenario[] = [
   pairPower,
   pairSignals,
   pairCuts,
+  pairBacklogCut,
+  pairBacklogCutWrongAgent,
   pairOperatorAbsent,
   pairApiFrozen,
   pairApiFrozenForLong,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { randomBytes } from 'node:crypto'
+import type { SourceEdit } from '#scripts/image.ts'
 import { formatPasswordHash, hashPassword } from '#agent/submission/password-hash.ts'
 import type { Condition } from '#crds/meta.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
@@ -252,9 +253,9 @@ export class Stage implements AsyncDisposable {
     })
   }
 
-  /** Another image with the same content, under another name: what a rollout looks like. */
-  otherImage(): Promise<string> {
-    return this.#fleet.otherImage()
+  /** Another image with the same content, under another name: what a rollout looks like. With edits: one that is wrong on purpose. */
+  otherImage(edits?: readonly SourceEdit[]): Promise<string> {
+    return this.#fleet.otherImage(edits)
   }
 
   // Faults

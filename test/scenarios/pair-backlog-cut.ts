@@ -1,0 +1,93 @@
+import type { SourceEdit } from '#scripts/image.ts'
+import type { BehaviourInput } from '#test/internet/behaviour.ts'
+import { MOST_DUPLICATES, openPair, type Pair, type Reign } from './pair.ts'
+import { BrokenPromise, type Facts, must, type Scenario } from './scenario.ts'
+import type { Stage } from './stage.ts'
+
+/** Enough to be busy with for longer than the cut lasts. */
+const MESSAGES = 3000
+const PROVIDERS = ['plain', 'starttls']
+/** Each delivery takes half a second, as many of them do out there. */
+const SLOW: BehaviourInput = { rules: [{ at: 'dot', action: { do: 'delay', millis: 500 } }] }
+/** From the claim of the heir on: in this time both have mail to send, and one of them may. */
+const BOTH_COULD_SEND_SECONDS = 8
+
+/** The rule that keeps a cut off primary silent, left out: a right that never ends. */
+const ENDLESS_RIGHT: SourceEdit = {
+  file: 'mta-agent/replication/rights.ts',
+  from: 'return beacon ? beacon.at + timers.right :',
+  to: 'return beacon ? Number.POSITIVE_INFINITY :',
+}
+
+export const scenario: Scenario = {
+  name: 'pair-backlog-cut',
+  promise: `a primary with ${MESSAGES} messages in its queue is cut off from its standby and the API server, and from no receiver: its standby sends them, and it is silent`,
+  needs: 'local',
+  async run(stage) {
+    const { pair, first, heir, facts } = await cutOff(stage)
+    await pair.mustHaveSentInTurn(first, heir)
+    must(facts.duplicated <= MOST_DUPLICATES, `at most ${MOST_DUPLICATES} may arrive twice, were ${facts.duplicated}`)
+    return facts
+  },
+}
+
+/** A check that was never seen to fail says little. */
+export const withWrongAgent: Scenario = {
+  name: 'pair-backlog-cut-wrong-agent',
+  promise:
+    'the same with agents whose right never ends: two send at once, the scenarios notice, and even so nothing that was accepted is lost',
+  needs: 'local',
+  async run(stage) {
+    const { pair, first, heir, facts } = await cutOff(stage, await stage.otherImage([ENDLESS_RIGHT]))
+    const judged = await Promise.allSettled([pair.mustHaveSentInTurn(first, heir)])
+    const [complaint] = judged.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []))
+    if (complaint === undefined) throw new BrokenPromise(`two that send at once must be noticed, were not: ${JSON.stringify(facts)}`)
+    if (!(complaint instanceof BrokenPromise)) throw complaint
+    return facts
+  },
+}
+
+type CutOff = {
+  readonly pair: Pair
+  readonly first: Reign
+  readonly heir: Reign
+  readonly facts: Facts & { readonly duplicated: number }
+}
+
+async function cutOff(stage: Stage, image?: string): Promise<CutOff> {
+  const faults = stage.localFaults()
+  for (const provider of PROVIDERS) await stage.internet.behave(provider, SLOW)
+  const pair = await openPair(stage, 'cutoff', { ...(image && { image }) })
+  const [first, second] = [await pair.primary(), await pair.standby()]
+  const domains = PROVIDERS.map((provider) => `${provider}.example`)
+  const filled = await (await stage.load('cutoff', { count: MESSAGES, connections: 16, domains, sizeBytes: 2000 })).finished(120_000)
+
+  await faults.cutBetween(first.node, second.node)
+  await faults.cutFromApi(first.node)
+  const heir = await pair.heirOf(first).finally(async () => {
+    await stage.pass(BOTH_COULD_SEND_SECONDS)
+    await faults.healFromApi(first.node)
+    await faults.healBetween(first.node, second.node)
+  })
+  const turns = await pair.turns()
+  await pair.inSync()
+  for (const provider of PROVIDERS) await stage.internet.behave(provider, {})
+  const verdict = await stage.allArrived('cutoff', filled)
+  const late = (await stage.internet.beginnings()).filter(
+    ({ at, sourceAddress }) => first.addresses.includes(sourceAddress) && Date.parse(at) > heir.claimedAt,
+  )
+  const transactionsOf = (owner: string) => turns.reduce((sum, one) => sum + (one.owner === owner ? one.transactions : 0), 0)
+  return {
+    pair,
+    first,
+    heir,
+    facts: {
+      accepted: filled.accepted.length,
+      ...verdict,
+      turns: turns.length,
+      begunByTheFirst: transactionsOf(first.name),
+      begunByTheHeir: transactionsOf(heir.name),
+      begunByTheFirstAfterTheClaim: late.length,
+    },
+  }
+}
