@@ -24,6 +24,7 @@ import { applyEntries, readLog } from './log-entries.ts'
 import { decodeLogEntry, type LogEntry, type Mark } from './log-entry.ts'
 import { LogEpochs } from './log-epochs.ts'
 import { LogWriter } from './log-writer.ts'
+import { MarksBehind } from './marks-behind.ts'
 import { decodeMessage, describeMessage, type MessageRecord } from './message-record.ts'
 import {
   QueueFull,
@@ -64,6 +65,7 @@ class TableQueueStore implements LogQueueStore {
   readonly #options: StoreOptions
   readonly #epochs: LogEpochs
   readonly #uncommitted: Uncommitted
+  readonly #marksBehind = new MarksBehind()
   readonly #synced = new Set<(lastSequence: number) => void>()
   readonly #taken: TakenDeliveries
   readonly #writer: LogWriter
@@ -115,9 +117,9 @@ class TableQueueStore implements LogQueueStore {
     return this.#gives() ? this.#orBroken(() => this.#taken.takeDue(now, limit, room)) : []
   }
 
-  /** Whoever delivered now could not write it down, and would deliver again after a crash. */
+  /** Whoever delivered now could not write it down, or not where it counts, and it would be delivered again after a crash. */
   #gives(): boolean {
-    return this.#leads && !this.#writer.isStuck()
+    return this.#leads && !this.#writer.isStuck() && !this.#marksBehind.areMany()
   }
 
   nextDueAt(room?: DestinationRoom): Millis | undefined {
@@ -155,6 +157,7 @@ class TableQueueStore implements LogQueueStore {
     const { queueId, destination, at, outcomes, nextAttemptAt } = result
     const mark: Mark = { queueId, destination, at, outcomes, ...(nextAttemptAt !== undefined && { nextAttemptAt }) }
     taken.settling = true
+    let sequence = 0
     try {
       await this.#writer.change({
         sizeBytes: described?.sizeBytes ?? 0,
@@ -163,14 +166,22 @@ class TableQueueStore implements LogQueueStore {
           this.#requireLeading()
           const entry: LogEntry = { ...batch.next(), at: this.#now(), kind: 'settled', mark, ...(described && { report: described }) }
           batch.add(entry, report?.content)
+          sequence = entry.sequence
         },
-        done: () => this.#taken.settled(result),
+        done: () => {
+          this.#taken.settled(result)
+          if (outcomes.some(({ outcome }) => outcome.kind === 'delivered')) this.#noteDelivered(sequence)
+        },
       })
     } catch (error) {
       taken.settling = false
       if (error instanceof NotLeading || error instanceof QueueFull) this.#taken.giveBack([result])
       throw error
     }
+  }
+
+  #noteDelivered(sequence: number): void {
+    if (this.#options.replicated === true && this.#leads && sequence > this.#writer.committed()) this.#marksBehind.delivered(sequence)
   }
 
   stopWaiting(): void {
@@ -241,7 +252,9 @@ class TableQueueStore implements LogQueueStore {
 
   setCommitted(sequence: number): void {
     this.#writer.setCommitted(sequence)
-    if (this.#taken.raise(this.#writer.committed()) === 'more is due') this.#onDue()
+    const committed = this.#writer.committed()
+    const [due, room] = [this.#taken.raise(committed), this.#marksBehind.raise(committed)]
+    if (due === 'more is due' || room === 'room again') this.#onDue()
   }
 
   storeSeen(epoch: number): Promise<void> {
@@ -260,6 +273,7 @@ class TableQueueStore implements LogQueueStore {
     if (this.#options.replicated !== true) throw new Error('the store must be replicated to lead no more, was not')
     this.#leads = false
     this.#taken.sleep()
+    this.#marksBehind.clear()
     this.#taken.giveAllBack()
   }
 

@@ -65,6 +65,31 @@ test('a message is given out when it is committed, and the listener is told', as
   expect(queue.takeDue(NOON, 9).map((one) => one.queueId)).toEqual(['1-2'])
 })
 
+test('with 500 marks of deliveries that nobody has confirmed nothing is given out, and what is deferred counts for nothing; with one fewer it goes on', async () => {
+  using directory = temporaryDirectory()
+  await using queue = await openCopy(directory.path)
+  await queue.beginEpoch(1)
+  for (let number = 0; number < 601; number++) void queue.append(message())
+  const last = await queue.append(message())
+  queue.setCommitted(602)
+  const due = queue.takeDue(NOON, 600)
+  await Promise.all(due.slice(0, 100).map((one) => queue.settle(settled(one, deferred))))
+  await Promise.all(due.slice(100, 599).map((one) => queue.settle(settled(one))))
+  const before = queue.takeDue(NOON, 1)
+  await queue.settle(settled(due[599]!))
+  const held = queue.takeDue(NOON, 9)
+  let told = 0
+  queue.onDue(() => told++)
+  queue.setCommitted(602 + 101)
+  expect({ last, before: before.map((one) => one.queueId), held, told, after: queue.takeDue(NOON, 9).map((one) => one.queueId) }).toEqual({
+    last: '1-602',
+    before: ['1-601'],
+    held: [],
+    told: 1,
+    after: ['1-602'],
+  })
+})
+
 test('a content that the disk did not keep is not sent, so that a follower comes past it; one that nobody has confirmed yet is refused', async () => {
   using one = temporaryDirectory()
   using two = temporaryDirectory()
