@@ -4,11 +4,10 @@ import { MOST_DUPLICATES, openPair, type Pair, type Reign } from './pair.ts'
 import { BrokenPromise, type Facts, must, type Scenario } from './scenario.ts'
 import type { Stage } from './stage.ts'
 
-/** Enough to be busy with for longer than the cut lasts. */
-const MESSAGES = 3000
+/** Enough to be busy with for longer than the cut lasts, and more than its bound of duplicates before the old one's right ends. */
+const MESSAGES = 6000
 const PROVIDERS = ['plain', 'starttls']
-/** Each delivery takes half a second, as many of them do out there. */
-const SLOW: BehaviourInput = { rules: [{ at: 'dot', action: { do: 'delay', millis: 500 } }] }
+const SLOW: BehaviourInput = { rules: [{ at: 'dot', action: { do: 'delay', millis: 100 } }] }
 /** From the claim of the heir on: in this time both have mail to send, and one of them may. */
 const BOTH_COULD_SEND_SECONDS = 8
 
