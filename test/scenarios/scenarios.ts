@@ -1,4 +1,4 @@
-import { scenario as addressesMove } from './addresses-move.ts'
+import { scenario as addressesMove, withFast as addressesMoveFast } from './addresses-move.ts'
 import { scenario as agentKilled } from './agent-killed.ts'
 import { scenario as agentToken } from './agent-token.ts'
 import { scenario as apiServerDown } from './api-server-down.ts'
@@ -62,6 +62,7 @@ export const SCENARIOS: readonly Scenario[] = [
   pairBackAndForth,
   pairBackAndForthFast,
   addressesMove,
+  addressesMoveFast,
   twoStandbys,
   pairDrain,
   pairUpgrade,
