@@ -74,7 +74,11 @@ async function openShard(): Promise<Shard> {
             interruptClients: () => done.push('interrupt clients'),
             removeAddresses: () => Promise.resolve(void done.push('remove addresses')),
           },
-          log: { info: () => undefined, warn: (facts, text) => done.push(`${text} ${JSON.stringify(facts)}`), error: () => undefined },
+          log: {
+            info: (facts, text) => void (text === 'accepted alone' && done.push(`${text} ${JSON.stringify(facts)}`)),
+            warn: (facts, text) => done.push(`${text} ${JSON.stringify(facts)}`),
+            error: () => undefined,
+          },
           onChange: () => undefined,
           onBroken: (error) => done.push(`broken ${String(error)}`),
           clock: monotonicMillis,
@@ -162,8 +166,8 @@ test('a client hears 250 when its message is committed, and not before', async (
   const third = a.member.append(message())
   await inLog(a, 3)
   a.tell(committed(3, 'alone'))
-  await third
-  expect([told.length, a.member.report().acceptedAlone]).toEqual([1, 1])
+  const queueId = await third
+  expect([told.length, a.member.report().acceptedAlone, a.done.at(-1)]).toEqual([1, 1, `accepted alone {"queueId":"${queueId}"}`])
 })
 
 test('when the reign ends, nobody is told 250 any more, nothing is written, and what was taken goes back', async () => {

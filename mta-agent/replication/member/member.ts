@@ -208,7 +208,7 @@ export class Member implements AsyncDisposable {
     this.#reign = new Reign({
       epoch,
       store,
-      onAlone: () => this.#acceptedAlone++,
+      onAlone: (queueId) => this.#noteAlone(queueId),
       onUnrecorded: (result) => this.#noteUnrecorded(result),
     })
     this.#takenOver = store.totals().messages
@@ -317,6 +317,12 @@ export class Member implements AsyncDisposable {
     if (reign === undefined || (await reign.reached(store.lastSequence())) === 'ended') return
     await deeds.removeAddresses()
     post({ kind: 'addressesRemoved', epoch: reign.epoch })
+  }
+
+  /** By this line it can be told later which messages hung on one disk. */
+  #noteAlone(queueId: QueueId): void {
+    this.#acceptedAlone++
+    this.#options.log.info({ queueId }, 'accepted alone')
   }
 
   #noteUnrecorded({ queueId, destination, outcomes }: DeliveryResult): void {

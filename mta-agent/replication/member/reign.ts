@@ -21,7 +21,7 @@ export type ReignOptions = {
   readonly epoch: number
   readonly store: QueueStore
   /** A message was acknowledged that no other copy has. */
-  readonly onAlone: () => void
+  readonly onAlone: (queueId: QueueId) => void
   /** What came of an attempt is not written down, as the reign has ended or hands over on a full disk: the next primary tries these again. */
   readonly onUnrecorded: (result: DeliveryResult) => void
 }
@@ -51,7 +51,7 @@ export class Reign {
     if (this.#state !== 'open') throw new NotCommitted('NotPrimary')
     const queueId = await this.#store(message)
     const how = await this.#acknowledgements.wait(parseQueueId(queueId).sequence)
-    if (how === 'alone') this.#options.onAlone()
+    if (how === 'alone') this.#options.onAlone(queueId)
     return queueId
   }
 
