@@ -421,7 +421,7 @@ export class Stage implements AsyncDisposable {
 const withoutMail = (text: string): string =>
   text
     .split('\n')
-    .filter((line) => !/"msg":"(delivered|message accepted)"/.test(line))
+    .filter((line) => !/"msg":"(delivered|message accepted|accepted alone)"/.test(line))
     .join('\n')
 
 function ofReport(report: Books): (messageId: string | null) => boolean {
