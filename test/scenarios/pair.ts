@@ -21,6 +21,8 @@ export type PairOptions = {
   readonly storageClassName?: string
   /** Of its agents; that of the chart when absent. */
   readonly image?: string
+  /** The default of the CRD when absent. */
+  readonly maxConnectionsPerDestination?: number
 }
 
 export type Member = {
@@ -44,7 +46,15 @@ const DOMAINS = ['plain.example', 'starttls.example']
 
 /** Deploys the stream `name` on nodes 1 and 2 (3 with two standbys) and returns when all its copies are in sync. */
 export async function openPair(stage: Stage, name: string, options: PairOptions = {}): Promise<Pair> {
-  const { standbys = 1, timing = 'Default', durability = 'Available', attachment, storageClassName, image } = options
+  const {
+    standbys = 1,
+    timing = 'Default',
+    durability = 'Available',
+    attachment,
+    storageClassName,
+    image,
+    maxConnectionsPerDestination,
+  } = options
   const nodes = [1, 2, 3].slice(0, standbys + 1)
   await stage.deploy(name, {
     nodes,
@@ -53,6 +63,7 @@ export async function openPair(stage: Stage, name: string, options: PairOptions 
     ...(attachment && { attachment }),
     ...(storageClassName && { queue: { storageClassName } }),
     ...(image && { agent: { image } }),
+    ...(maxConnectionsPerDestination && { delivery: { maxConnectionsPerDestination } }),
   })
   const pair = new Pair(stage, name, standbys + 1)
   await pair.inSync(90_000)
