@@ -60,7 +60,7 @@ type CutOff = {
   readonly pair: Pair
   readonly first: Reign
   readonly heir: Reign
-  readonly facts: Facts & { readonly duplicated: number }
+  readonly facts: Facts & Record<'duplicated' | 'begunByTheHeir' | 'begunByTheFirstAfterTheClaim', number>
 }
 
 async function cutOff(stage: Stage, image?: string): Promise<CutOff> {
