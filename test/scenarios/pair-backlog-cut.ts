@@ -44,6 +44,8 @@ export const withWrongAgent: Scenario = {
   promise:
     'the same with agents whose right never ends, on purpose: two send at once, the scenarios notice, and even so nothing that was accepted is lost',
   needs: 'local',
+  // An image of its own is built for it; it judges the judgement, which seldom changes.
+  occasion: 'byName',
   async run(stage) {
     const { pair, first, heir, facts } = await cutOff(stage, await stage.otherImage(ENDLESS))
     const { begunByTheHeir, begunByTheFirstAfterTheClaim } = facts
