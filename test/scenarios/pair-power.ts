@@ -1,5 +1,5 @@
 import { eventsOf } from './pair-looks.ts'
-import { openPair } from './pair.ts'
+import { type Gap, openPair, type Reign } from './pair.ts'
 import { must, mustEqual, type Scenario } from './scenario.ts'
 
 /** Timers of the protocol (mta-agent/replication/README.md, section 4), with what a busy machine adds. */
@@ -33,32 +33,35 @@ export const scenario: Scenario = {
     await faults.powerOn(second.node)
     await pair.inSync()
 
-    // 2. The primary's node.
-    const primaryOffAt = Date.now()
-    await faults.powerOff(first.node)
-    const heir = await pair.heirOf(first)
-    const gap = await pair.gap(probe, heir, primaryOffAt)
-    await faults.powerOn(first.node)
-    await pair.inSync()
-
-    // 3. And back: the one that returned has all that it missed.
-    const backAt = Date.now()
-    await faults.powerOff(heir.node)
-    const last = await pair.heirOf(heir)
-    const back = await pair.gap(probe, last, backAt)
-    await faults.powerOn(heir.node)
-    await pair.inSync()
+    // 2. The primary's node, and then the node of its heir: the one that returned has all that it missed.
+    const failOver = async (lost: Reign): Promise<{ readonly heir: Reign; readonly gap: Gap }> => {
+      const offAt = Date.now()
+      await faults.powerOff(lost.node)
+      const heir = await pair.heirOf(lost)
+      const gap = await pair.gap(probe, heir, offAt)
+      await faults.powerOn(lost.node)
+      await pair.inSync()
+      return { heir, gap }
+    }
+    const there = await failOver(first)
+    const back = await failOver(there.heir)
 
     const told = await eventsOf(stage, 'power')
     mustEqual('Events that tell of a failover', told.filter((reason) => reason === 'FailedOver').length, 2)
     const counts = await pair.mustHaveArrived(2)
-    await pair.mustHaveSentInTurn(first, heir, last)
+    await pair.mustHaveSentInTurn(first, there.heir, back.heir)
     must(aloneMillis <= REMOVED_WITHIN_MILLIS, `the primary must go on alone within ${REMOVED_WITHIN_MILLIS} ms, took ${aloneMillis} ms`)
-    for (const { acceptedMillis } of [gap, back])
+    for (const { acceptedMillis } of [there.gap, back.gap])
       must(
         acceptedMillis <= TAKEN_OVER_WITHIN_MILLIS,
         `a new client must be served within ${TAKEN_OVER_WITHIN_MILLIS} ms, took ${acceptedMillis} ms`,
       )
-    return { ...counts, aloneMillis, ...gap, backAcceptedMillis: back.acceptedMillis, backDeliveredMillis: back.deliveredMillis }
+    return {
+      ...counts,
+      aloneMillis,
+      ...there.gap,
+      backAcceptedMillis: back.gap.acceptedMillis,
+      backDeliveredMillis: back.gap.deliveredMillis,
+    }
   },
 }
