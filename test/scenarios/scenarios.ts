@@ -29,7 +29,6 @@ import { scenario as scaleUnderLoad } from './scale-under-load.ts'
 import type { Scenario } from './scenario.ts'
 import { scenario as secretRotated } from './secret-rotated.ts'
 import { scenario as specChangeUnderLoad } from './spec-change-under-load.ts'
-import { scenario as standbyTakesOver } from './standby-takes-over.ts'
 import { scenario as streamDeleted } from './stream-deleted.ts'
 import { scenario as twoStandbys } from './two-standbys.ts'
 
@@ -50,7 +49,6 @@ export const SCENARIOS: readonly Scenario[] = [
   diskFull,
   operatorKilled,
   nodePowerCut,
-  standbyTakesOver,
   pairPower,
   pairSignals,
   pairCuts,
