@@ -1,47 +1,14 @@
-import { afterEach, expect, test, vi } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { ANNOTATIONS } from '#crds/group.ts'
 import { type Accepted, runLoad } from '#test/internet/load.ts'
 import { openProvider, type Provider } from '#test/internet/provider.ts'
-import { openShardOfAgents, type ShardAgent, type ShardOfAgents, type ShardOptions } from '#test/cluster/shard-of-agents.ts'
+import { allArrived as allOfThemArrived, inSync, leads, openRunningPair } from '#test/cluster/running-pair.ts'
+import type { ShardAgent } from '#test/cluster/shard-of-agents.ts'
 import { waitFor } from '#test/support/wait.ts'
 
 /** Two agents of a shard as processes, with real TLS between them and a real API server: what is lost and what is late when one goes. */
 
 vi.setConfig({ testTimeout: 180_000 })
-
-let shown: readonly ShardAgent[] = []
-afterEach(({ task }) => {
-  if (task.result?.state !== 'fail') return
-  for (const { name, lines } of shown)
-    console.error(
-      name,
-      lines
-        .slice(-40)
-        .map((line) => JSON.stringify(line))
-        .join('\n'),
-    )
-})
-
-async function openPair(provider: Provider, more: Pick<ShardOptions, 'retrySeconds'> = {}): Promise<ShardOfAgents> {
-  const shard = await openShardOfAgents({ nextHop: provider, timing: 'Default', durability: 'Available', ...more })
-  const [a, b] = shard.agents
-  shown = shard.agents
-  a.start()
-  await shard.createRecord(a)
-  await leads(a)
-  b.start()
-  await inSync(a, 2)
-  return shard
-}
-
-const leads = (agent: ShardAgent) =>
-  waitFor(`${agent.name} as primary`, async () => ((await agent.status())?.role === 'Primary' ? true : undefined), { everyMillis: 100 })
-
-const inSync = (primary: ShardAgent, count: number) =>
-  waitFor(`${count} in sync`, async () => {
-    const status = await primary.status()
-    return status?.role === 'Primary' && status.inSync?.length === count
-  })
 
 /** Hands in as fast as it goes until it is told to stop, or `count`. */
 function submit(agent: ShardAgent, run: string, more: { readonly count?: number; readonly stop?: AbortSignal }) {
@@ -68,16 +35,11 @@ function submit(agent: ShardAgent, run: string, more: { readonly count?: number;
 
 const arrived = (provider: Provider) => provider.arrivals().filter(({ outcome }) => outcome === 'arrived')
 
-async function allArrived(provider: Provider, accepted: readonly Accepted[]): Promise<void> {
-  await waitFor('all mail that was accepted', () => {
-    const ids = new Set(arrived(provider).map(({ messageId }) => messageId))
-    return accepted.every(({ messageId }) => ids.has(messageId))
-  })
-}
+const allArrived = (provider: Provider, accepted: readonly Accepted[]) => allOfThemArrived(() => arrived(provider), accepted)
 
 test('a primary that is killed loses nothing that it acknowledged, and its standby is primary within ten seconds', async () => {
   await using provider = await openProvider({ name: 'plain' })
-  await using shard = await openPair(provider)
+  await using shard = await openRunningPair({ nextHop: provider })
   const [a, b] = shard.agents
   // Nothing leaves the first one, so that all of it is the standby's to deliver.
   await provider.behave({
@@ -102,7 +64,7 @@ test('a primary that is killed loses nothing that it acknowledged, and its stand
 
 test('a primary that is stopped is replaced; when it wakes it sends nothing, follows, and is in sync again', async () => {
   await using provider = await openProvider({ name: 'plain' })
-  await using shard = await openPair(provider)
+  await using shard = await openRunningPair({ nextHop: provider })
   const [a, b] = shard.agents
   const first = await submit(a, 'first', { count: 200 }).running
   const stop = new AbortController()
@@ -128,7 +90,7 @@ test('a primary that is stopped is replaced; when it wakes it sends nothing, fol
 
 test('a switchover that is asked for takes two seconds at most, loses nothing and sends nothing twice', async () => {
   await using provider = await openProvider({ name: 'plain' })
-  await using shard = await openPair(provider)
+  await using shard = await openRunningPair({ nextHop: provider })
   const [a, b] = shard.agents
   const stop = new AbortController()
   const load = submit(a, 'first', { stop: stop.signal })
@@ -149,7 +111,7 @@ test('a switchover that is asked for takes two seconds at most, loses nothing an
 
 test('a primary whose process is to end hands over first', async () => {
   await using provider = await openProvider({ name: 'plain' })
-  await using shard = await openPair(provider)
+  await using shard = await openRunningPair({ nextHop: provider })
   const [a, b] = shard.agents
   const first = await submit(a, 'first', { count: 50 }).running
   a.kill('SIGTERM')
@@ -163,7 +125,7 @@ test('a primary whose process is to end hands over first', async () => {
 
 test('a primary that is told to end as soon as it has handed over gives its word first, so that its heir need not wait', async () => {
   await using provider = await openProvider({ name: 'plain' })
-  await using shard = await openPair(provider)
+  await using shard = await openRunningPair({ nextHop: provider })
   const [a, b] = shard.agents
   await a.ask({ [ANNOTATIONS.switchover]: String((await a.status())!.epoch) })
   await waitFor('the end of the reign', () => a.lines.some(({ msg }) => msg === 'stepped down'), { everyMillis: 1 })
@@ -175,7 +137,7 @@ test('a primary that is told to end as soon as it has handed over gives its word
 
 test('a standby that ends in order holds up nobody', async () => {
   await using provider = await openProvider({ name: 'plain' })
-  await using shard = await openPair(provider)
+  await using shard = await openRunningPair({ nextHop: provider })
   const [a, b] = shard.agents
   const stop = new AbortController()
   const load = submit(a, 'first', { stop: stop.signal })
@@ -192,7 +154,7 @@ test('a standby that ends in order holds up nobody', async () => {
 
 test('an API server that is away stops no mail; a killed primary comes back as standby and takes what it lacks', async () => {
   await using provider = await openProvider({ name: 'plain' })
-  await using shard = await openPair(provider)
+  await using shard = await openRunningPair({ nextHop: provider })
   const [a, b] = shard.agents
   await shard.server.stop()
   await new Promise((resolve) => setTimeout(resolve, 8_000))
@@ -213,7 +175,7 @@ test('an API server that is away stops no mail; a killed primary comes back as s
 
 test('mail that was accepted alone comes back with its disk after a forced promotion, and is sent once', async () => {
   await using provider = await openProvider({ name: 'plain' })
-  await using shard = await openPair(provider)
+  await using shard = await openRunningPair({ nextHop: provider })
   const [a, b] = shard.agents
   b.kill('SIGKILL')
   await inSync(a, 1)
@@ -240,7 +202,7 @@ test('mail that was accepted alone comes back with its disk after a forced promo
 
 test('an agent whose volume claim was made anew is another copy, which keeps its mail and is taken into the set again', async () => {
   await using provider = await openProvider({ name: 'plain' })
-  await using shard = await openPair(provider)
+  await using shard = await openRunningPair({ nextHop: provider })
   const [a, b] = shard.agents
   await provider.behave({
     rules: [{ at: 'rcpt', match: { sourceAddress: a.sourceAddress }, action: { do: 'reply', reply: '451 4.2.1 later' } }],
@@ -261,7 +223,7 @@ test('an agent whose volume claim was made anew is another copy, which keeps its
 
 test('the heir leaves a destination alone that the primary backs off from, and goes on counting where it was', async () => {
   await using provider = await openProvider({ name: 'plain' })
-  await using shard = await openPair(provider, { retrySeconds: [60] })
+  await using shard = await openRunningPair({ nextHop: provider, retrySeconds: [60] })
   const [a, b] = shard.agents
   const handled = (agent: ShardAgent) => agent.counted('mtafleet_agent_queue_handled_total')
   expect(await handled(b)).toEqual({})

@@ -1,8 +1,9 @@
 import { join } from 'node:path'
-import { afterEach, expect, test, vi } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { ANNOTATIONS } from '#crds/group.ts'
 import { temporaryDirectory } from '#test/builders/queue.ts'
-import { openShardOfAgents, type Place, type ShardAgent, type ShardOfAgents } from '#test/cluster/shard-of-agents.ts'
+import { allArrived as allOfThemArrived, inSync, leads, openRunningPair } from '#test/cluster/running-pair.ts'
+import type { Place, ShardAgent, ShardOfAgents } from '#test/cluster/shard-of-agents.ts'
 import type { Accepted } from '#test/internet/load.ts'
 import { type MailHub, openHolder, openMailHub, openRelay, type Running } from '#test/replication/nodes.ts'
 import { type AddressWatch, openBridgedLan, type Stay, watchAddresses } from '#test/support/bridged-lan.ts'
@@ -23,19 +24,6 @@ const SHARED6 = 'fd00:18::107'
 const HUB = '198.18.0.9'
 /** Of a busy machine. */
 const SLACK = 1_000
-
-let shown: readonly ShardAgent[] = []
-afterEach(({ task }) => {
-  if (task.result?.state !== 'fail') return
-  for (const { name, lines } of shown)
-    console.error(
-      name,
-      lines
-        .slice(-40)
-        .map((line) => JSON.stringify(line))
-        .join('\n'),
-    )
-})
 
 type Setting = AsyncDisposable & {
   readonly hub: MailHub
@@ -74,30 +62,15 @@ async function openSetting(): Promise<Setting> {
       },
     }
   }
-  const nextHop = { address: HUB, port: hub.port }
-  const shard = stack.use(await openShardOfAgents({ nextHop, timing: 'Default', durability: 'Available', places: [place(0), place(1)] }))
-  const [a, b] = shard.agents
-  shown = shard.agents
-  a.start()
-  await shard.createRecord(a)
-  await leads(a)
-  b.start()
-  await waitFor('two in sync', async () => (await a.status())?.inSync?.length === 2)
+  const shard = stack.use(await openRunningPair({ nextHop: { address: HUB, port: hub.port }, places: [place(0), place(1)] }))
   const resources = stack.move()
   return { hub, nodes, holders, shard, watch, [Symbol.asyncDispose]: () => resources.disposeAsync() }
 }
 
-const leads = (agent: ShardAgent) =>
-  waitFor(`${agent.name} as primary`, async () => (await agent.status())?.role === 'Primary', { everyMillis: 100 })
-
 const submit = (hub: MailHub, { port }: ShardAgent, index: 0 | 1, run: string, count = 20) =>
   hub.submit({ run, host: `198.18.0.${index + 1}`, port, count })
 
-const allArrived = (hub: MailHub, accepted: readonly Accepted[]) =>
-  waitFor('all mail that was accepted', () => {
-    const ids = new Set(hub.arrivals().map(({ messageId }) => messageId))
-    return accepted.every(({ messageId }) => ids.has(messageId))
-  })
+const allArrived = (hub: MailHub, accepted: readonly Accepted[]) => allOfThemArrived(() => hub.arrivals(), accepted)
 
 /** Of each message of a run: from where it came, and who said so. */
 const cameFrom = (hub: MailHub, accepted: readonly Accepted[]) =>
@@ -163,7 +136,7 @@ test('a node that hangs: the kernel drops the address by the end of the right; w
   a.kill('SIGCONT')
   holders[0].kill('SIGCONT')
   await waitFor('the old primary as standby', async () => (await a.status())?.role === 'Standby')
-  await waitFor('two in sync', async () => (await b.status())?.inSync?.length === 2)
+  await inSync(b, 2)
   const third = await submit(hub, b, 1, 'third')
   await allArrived(hub, third)
   expect(
