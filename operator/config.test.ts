@@ -39,7 +39,7 @@ test('everything can be set, and what is set to nothing is not set', () => {
 })
 
 test.each([
-  [{ AGENT_IMAGE: '' }, 'AGENT_IMAGE Invalid input: expected string, received undefined, was'],
+  [{ AGENT_IMAGE: '' }, "AGENT_IMAGE must be set, was ''"],
   [{ PORT_RANGE: '20000' }, "PORT_RANGE must be two ports, as in 20000-24999, was '20000'"],
   [{ PORT_RANGE: '80-90' }, "PORT_RANGE must be at least three ports from 1024 to 65535, was '80-90'"],
   [{ LOG_LEVEL: 'Loud' }, "was 'Loud'"],

@@ -3,7 +3,7 @@ import { z } from 'zod'
 /** The environment of the operator, read once and refused as a whole when anything in it is wrong. */
 
 const seconds = (fallback: number) => z.coerce.number().int().min(1).max(3600).default(fallback)
-const text = z.string().min(1)
+const text = z.string('must be set').min(1)
 
 const PortRange = z
   .string()
@@ -57,11 +57,16 @@ export type Config = {
   }
 }
 
-/** Throws one error that names every variable that is wrong, what it must be and what it was. */
+/** The environment is wrong: the message names every variable, what it must be and what it was. */
+export class ConfigFault extends Error {
+  override readonly name = 'ConfigFault'
+}
+
+/** Throws ConfigFault. */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const parsed = Environment.safeParse(withoutEmpty(env))
   if (!parsed.success)
-    throw new Error(`the environment must be right: ${parsed.error.issues.map((issue) => describe(issue, env)).join('; ')}`)
+    throw new ConfigFault(`the environment must be right: ${parsed.error.issues.map((issue) => describe(issue, env)).join('; ')}`)
   const { data } = parsed
   const lease = {
     name: data.LEASE_NAME,
@@ -70,7 +75,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     retryMillis: data.RETRY_PERIOD_SECONDS * 1000,
   }
   if (!(lease.retryMillis < lease.renewDeadlineMillis && lease.renewDeadlineMillis < lease.durationMillis)) {
-    throw new Error(
+    throw new ConfigFault(
       `the environment must be right: RETRY_PERIOD_SECONDS < RENEW_DEADLINE_SECONDS < LEASE_DURATION_SECONDS must hold, ` +
         `but they are ${data.RETRY_PERIOD_SECONDS}, ${data.RENEW_DEADLINE_SECONDS}, ${data.LEASE_DURATION_SECONDS}`,
     )

@@ -4,7 +4,7 @@ import { systemClock } from '#kube/clock.ts'
 import { openInCluster, openKubeconfig } from '#kube/config.ts'
 import { openEvents } from '#kube/events.ts'
 import { acquireLease, LeaseLost } from '#kube/lease.ts'
-import { type Config, readConfig } from './config.ts'
+import { type Config, ConfigFault, readConfig } from './config.ts'
 import { Fleet } from './fleet.ts'
 import { openHealthServer } from './health.ts'
 import { type Log, openLog } from './log.ts'
@@ -138,4 +138,10 @@ async function supervise(part: Promise<void>, stop: AbortController): Promise<vo
   }
 }
 
-process.exitCode = await main(process.env)
+try {
+  process.exitCode = await main(process.env)
+} catch (error) {
+  if (!(error instanceof ConfigFault)) throw error
+  openLog({ logLevel: 'Error', podName: process.env['POD_NAME'] ?? '' }).fatal({ fault: error.message }, 'cannot go on')
+  process.exitCode = 1
+}
