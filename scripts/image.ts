@@ -4,7 +4,7 @@ import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm, stat, symlin
 import { homedir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { parseOptions } from '#test/support/command-line.ts'
 import { CommandFailed, runCommand } from '#test/support/command.ts'
 
 /**
@@ -240,7 +240,7 @@ async function sourceFiles(content: ImageContent): Promise<string[]> {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({
+  const { values } = parseOptions({
     options: {
       tag: { type: 'string' },
       builder: { type: 'string', default: 'buildah' },

@@ -2,13 +2,14 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { spawn } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { isDeepStrictEqual, parseArgs } from 'node:util'
+import { isDeepStrictEqual } from 'node:util'
 import { clusterDown, clusterStatus, clusterUp, powerOff, stopApiServer } from '#test/cluster/cluster.ts'
 import { ensureBinaries } from '#test/cluster/binaries.ts'
 import { internetDown } from '#test/internet/main.ts'
 import { playScenarios, type Played } from '#test/scenarios/run.ts'
 import { EVERY_TIME } from '#test/scenarios/scenarios.ts'
 import { openFleet } from '#test/scenarios/fleet.ts'
+import { parseOptions, refuseCommandLine } from '#test/support/command-line.ts'
 
 /**
  * `npm test`: the whole check, in the order of what it costs, and at the end one line that counts. A part that could not run at all is a
@@ -31,11 +32,12 @@ const PARTS: readonly Part[] = [
   { name: 'scenarios', run: scenarios },
 ]
 
-const { values } = parseArgs({ options: { only: { type: 'string', multiple: true }, 'keep-cluster': { type: 'boolean', default: false } } })
+const { values } = parseOptions({
+  options: { only: { type: 'string', multiple: true }, 'keep-cluster': { type: 'boolean', default: false } },
+})
 const unknown = (values.only ?? []).filter((name) => !PARTS.some((part) => part.name === name))
 if (unknown.length > 0) {
-  console.error(`--only must be one of ${PARTS.map((part) => part.name).join(', ')}, was ${unknown.join(', ')}`)
-  process.exit(2)
+  refuseCommandLine(`--only must be one of ${PARTS.map((part) => part.name).join(', ')}, was ${unknown.join(', ')}`)
 }
 /** Before anything of ours ran. */
 const wasUp = (await clusterStatus()).size !== undefined

@@ -3,10 +3,10 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { parse, stringify } from 'yaml'
 import type { MTAInstance } from '#crds/mta-instance.ts'
 import { openShardOfAgents } from '#test/cluster/shard-of-agents.ts'
+import { parseOptions, wholeNumber } from '#test/support/command-line.ts'
 import { freePort } from '#test/support/free-port.ts'
 import { waitFor } from '#test/support/wait.ts'
 import { cpuMillisOf } from './cpu.ts'
@@ -14,7 +14,6 @@ import type { Bench } from './main.ts'
 import { printRatios, printRound, type Round } from './print.ts'
 import { load } from './smtp-load.ts'
 import { openSink, type Sink } from './smtp-sink.ts'
-import { wholeNumber } from './whole-number.ts'
 
 /**
  * What a second copy costs: an agent alone and a pair with its standby in sync, real processes with real TLS and a real API server, loaded in turns
@@ -26,7 +25,7 @@ export const REPLICATION: Bench = {
   measures: 'messages/s that a pair accepts, as a share of what one agent alone accepts on the same machine',
   options: '[--rounds N] [--seconds N] [--connections N] [--bytes N,N] [--profile FOLDER] (of each process, node --cpu-prof)',
   run: async (args) => {
-    const { values } = parseArgs({
+    const { values } = parseOptions({
       args: [...args],
       options: {
         rounds: { type: 'string', default: '4' },
@@ -37,10 +36,10 @@ export const REPLICATION: Bench = {
       },
     })
     await measure({
-      rounds: wholeNumber(values.rounds),
-      forMillis: 1000 * wholeNumber(values.seconds),
-      connections: wholeNumber(values.connections),
-      sizes: values.bytes.split(',').map(wholeNumber),
+      rounds: wholeNumber('--rounds', values.rounds),
+      forMillis: 1000 * wholeNumber('--seconds', values.seconds),
+      connections: wholeNumber('--connections', values.connections),
+      sizes: values.bytes.split(',').map((bytes) => wholeNumber('--bytes', bytes)),
       profile: values.profile,
     })
   },

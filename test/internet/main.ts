@@ -130,7 +130,7 @@ async function main([command = '', ...rest]: readonly string[]): Promise<void> {
     case 'behave': {
       const [provider, change] = rest
       if (provider === undefined || change === undefined) throw new Error(`a provider and a behaviour are needed: ${USAGE}`)
-      return say(JSON.stringify(await behave(provider, JSON.parse(change) as BehaviourInput), undefined, 2))
+      return say(JSON.stringify(await behave(provider, parseChange(change)), undefined, 2))
     }
     case 'arrived': {
       const found = await arrivals()
@@ -143,6 +143,14 @@ async function main([command = '', ...rest]: readonly string[]): Promise<void> {
     }
     default:
       throw new Error(`unknown command ${JSON.stringify(command)}: ${USAGE}`)
+  }
+}
+
+function parseChange(text: string): BehaviourInput {
+  try {
+    return JSON.parse(text) as BehaviourInput
+  } catch (error) {
+    throw new Error(`a behaviour must be JSON, was ${text}`, { cause: error })
   }
 }
 

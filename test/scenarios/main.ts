@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
+import { parseOptions } from '#test/support/command-line.ts'
 import { playScenarios } from './run.ts'
 import { EVERY_TIME, SCENARIOS } from './scenarios.ts'
 import { openFleet } from './fleet.ts'
@@ -8,7 +8,7 @@ import { UnfitCluster } from './world.ts'
 
 /** `npm run scenario -- NAME… [--all] [--list] [--json FILE] [--context NAME] [--kubeconfig FILE] [--storage-class NAME] [--test-image REF]` (docs/kind.md) */
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = parseOptions({
   allowPositionals: true,
   options: {
     all: { type: 'boolean', default: false },

@@ -9,20 +9,32 @@ import { runSeed } from './run.ts'
  * `--profile NAME` plays every seed in that profile; `--all` goes on after a failure.
  * Exit status 1: a property of README.md, section 1, did not hold.
  */
-const { values } = parseArgs({
-  args: argv.slice(2),
-  options: {
-    seeds: { type: 'string', default: '2000' },
-    from: { type: 'string', default: '1' },
-    seed: { type: 'string' },
-    trace: { type: 'boolean', default: false },
-    all: { type: 'boolean', default: false },
-    profile: { type: 'string' },
-  },
-})
+const OPTIONS = {
+  seeds: { type: 'string', default: '2000' },
+  from: { type: 'string', default: '1' },
+  seed: { type: 'string' },
+  trace: { type: 'boolean', default: false },
+  all: { type: 'boolean', default: false },
+  profile: { type: 'string' },
+} as const
 
-const profile = Object.keys(PROFILES).find((name): name is ProfileName => name === values.profile)
 const write = (line: string): void => void stdout.write(`${line}\n`)
+const { values } = parseOptions()
+const profile = Object.keys(PROFILES).find((name): name is ProfileName => name === values.profile)
+
+function parseOptions() {
+  try {
+    return parseArgs({ args: argv.slice(2), options: OPTIONS })
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    write(
+      `must be ${Object.keys(OPTIONS)
+        .map((name) => `--${name}`)
+        .join(', ')}: ${error.message}`,
+    )
+    return exit(2)
+  }
+}
 
 function parseCount(text: string): number {
   const value = Number(text)
