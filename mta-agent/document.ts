@@ -19,7 +19,7 @@ export async function readDocumentFile(path: string): Promise<MTAInstance> {
   try {
     document = parseYaml(text)
   } catch (error) {
-    throw new ConfigFault([`${path}: must be YAML: ${error instanceof Error ? error.message.split('\n', 1).join() : String(error)}`])
+    throw new ConfigFault([`${path}: must be YAML: ${error instanceof Error ? error.message.split(/:?\n/, 1).join() : String(error)}`])
   }
   return parseDocument(document, 'refuse')
 }
