@@ -1,36 +1,14 @@
-import { randomBytes } from 'node:crypto'
-import { statfsSync } from 'node:fs'
-import { networkInterfaces } from 'node:os'
-import { setTimeout as wait } from 'node:timers/promises'
-import { formatTime } from '#crds/conditions.ts'
 import type { MTAInstance } from '#crds/mta-instance.ts'
-import { openAdminServer } from './admin/server.ts'
 import { ConfigFault } from './config.ts'
-import type { QueueReport } from './contract/admin-api.ts'
-import { openCredentials, type Credentials } from './credentials.ts'
-import { DamagedMail } from './damaged-mail.ts'
 import { DocumentKeeper } from './document-keeper.ts'
-import type { Permission, Scheduler, SchedulerOptions } from './delivery/ports.ts'
-import { openScheduler } from './delivery/scheduler.ts'
-import { healthOf, judgeReady, type Activity } from './health.ts'
 import { announce, setLevel, type AgentLog } from './log.ts'
-import { openAddresses } from './open-addresses.ts'
-import type { ManagedAddresses } from './managed-addresses.ts'
-import { openMetrics } from './metrics.ts'
-import { registerReplication } from './replication-metrics.ts'
-import type { LogQueueStore } from './queue/log-queue.ts'
-import { openLmdbQueueStore } from './queue/lmdb-queue-store.ts'
-import type { QueueStore } from './queue/queue-store.ts'
-import { ALONE } from './address-plan.ts'
-import { presentAddresses } from './addresses.ts'
+import { openParts, type Parts, type PartsOptions } from './open-parts.ts'
+import { readFacts } from './read-facts.ts'
 import { runReporting, type Report, type ReportFacts } from './report.ts'
 import type { ApiAccess } from './replication/coordinator/messages.ts'
-import { RoleDelivery } from './role-delivery.ts'
-import { RoomWatch } from './room-watch.ts'
 import { runScrubbing } from './scrubbing.ts'
-import type { Shard, ShardOptions } from './shard.ts'
-import { NO_RECORD, planSettings, type Host, type Settings } from './settings.ts'
-import { openSubmission, type Submission } from './submission/listener.ts'
+import { planSettings, type Host, type Settings } from './settings.ts'
+import { pause, Wake } from './wake.ts'
 
 /**
  * The running agent: opens its parts in the order in which mail passes them, follows its document, and closes in reverse. Mail that was
@@ -85,8 +63,6 @@ class RunningAgent {
   #taken: number | undefined
   readonly #keeper: DocumentKeeper
   #parts: Parts | undefined
-  #shard: Shard | undefined
-  #addresses: ManagedAddresses | undefined
 
   constructor(ports: AgentPorts, settings: Settings, document: MTAInstance) {
     this.#ports = ports
@@ -108,7 +84,7 @@ class RunningAgent {
     const { log, source, stop } = this.#ports
     setLevel(log, this.#settings.instance.spec.agent.logLevel)
     await using resources = new AsyncDisposableStack()
-    const parts = await this.#open(resources)
+    const parts = await openParts(this.#partsOptions(), resources)
     this.#parts = parts
     const ended = new AbortController()
     // All begin here, and from here on somebody hears when one of them fails: nothing is awaited in between.
@@ -134,157 +110,30 @@ class RunningAgent {
     log.info({}, 'stopped')
   }
 
+  #partsOptions(): PartsOptions {
+    return {
+      ...this.#ports,
+      settings: () => this.#settings,
+      stopping: () => this.#stopping,
+      onChange: () => this.#wake.poke(),
+      onCredentials: (what) => this.#noteCredentials(what),
+      onBroken: (error) => this.#breakWith(error),
+    }
+  }
+
   /** All of it within the grace: behind that comes SIGKILL. */
-  async #drain({ store, submission, scheduler }: Parts): Promise<void> {
+  async #drain({ store, submission, scheduler, shard }: Parts): Promise<void> {
     const { graceMillis, force } = this.#ports
     const since = performance.now()
     const grace = AbortSignal.any([AbortSignal.timeout(graceMillis), force])
-    if (this.#shard !== undefined) {
+    if (shard !== undefined) {
       // A scheduler that comes and goes with the role does not end the waiting of the store, which stays.
       grace.addEventListener('abort', () => store.stopWaiting(), { once: true })
       // A standby that is told is primary within a second, one that is not within ten.
-      await this.#shard.handOver(AbortSignal.any([AbortSignal.timeout(graceMillis / 2), force]))
+      await shard.handOver(AbortSignal.any([AbortSignal.timeout(graceMillis / 2), force]))
     }
     const left = Math.max(0, graceMillis - (performance.now() - since))
     await Promise.all([submission.drain(grace), scheduler.stop(left)])
-  }
-
-  async #open(resources: AsyncDisposableStack): Promise<Parts> {
-    const { log } = this.#ports
-    const { spec } = this.#settings.instance
-    const store = resources.use(await this.#openStore())
-    const credentials = resources.use(
-      await openCredentials({ directories: spec.directories, onChange: (what) => this.#noteCredentials(what) }),
-    )
-    const metrics = openMetrics({
-      totals: () => store.totals(),
-      handled: () => (this.#leads() ? store.handled() : undefined),
-      inFlight: () => this.#parts?.scheduler.inFlight() ?? 0,
-      clock: Date.now,
-    })
-    const damagedMail = new DamagedMail({ log, counter: metrics.damaged, onDamage: () => this.#wake.poke() })
-    const roomWatch = new RoomWatch(spec.replication ? this.#intakeOf(store) : store, Date.now)
-    const submission = resources.use(
-      await openSubmission({
-        settings: () => this.#settings.submission,
-        store: roomWatch,
-        ...(spec.replication && { gate: () => this.#shard?.gate() ?? STARTING }),
-        users: () => credentials.users(),
-        certificate: () => credentials.certificate(),
-        log,
-        metrics: metrics.submission,
-        clock: Date.now,
-        random: randomBytes,
-      }),
-    )
-    // Before delivery, so that they are removed after it has ended.
-    const addresses = await this.#openAddresses()
-    if (addresses !== undefined) this.#addresses = resources.use(addresses)
-    const openDelivery = (queue: QueueStore, permission?: Permission): Scheduler =>
-      this.#openDelivery({ store: queue, notes: store, metrics: metrics.delivery, ...(permission && { permission }) }, damagedMail)
-    const scheduler = resources.use(spec.replication ? this.#openRoleDelivery(openDelivery) : openDelivery(store))
-    if (scheduler instanceof RoleDelivery) {
-      await this.#openShard(resources, { store, submission, addresses, delivery: scheduler })
-      registerReplication(metrics.registry, () => this.#member().status())
-    } else addresses?.hold(() => ALONE)
-    const admin = resources.use(
-      await openAdminServer(spec.ports.admin, {
-        live: () => ({ status: 'ok', reason: 'Alive', message: 'the queue is open' }),
-        ready: () => healthOf(judgeReady(this.#activity(store, scheduler))),
-        queue: () => queueReport(store, scheduler),
-        metrics: metrics.registry,
-      }),
-    )
-    return { store, roomWatch, credentials, submission, scheduler, damagedMail, ports: { ...submission.ports, admin: admin.port } }
-  }
-
-  /** Of an instance of a shard: what is committed is taken, and by the primary only. */
-  #intakeOf(store: LogQueueStore): Pick<QueueStore, 'append' | 'room'> {
-    return { append: (message) => this.#member().append(message), room: (size) => store.room(size) }
-  }
-
-  #openStore(): Promise<LogQueueStore> {
-    const { queueVolumeUid } = this.#ports
-    const { metadata, spec } = this.#settings.instance
-    const stream = metadata.namespace === undefined ? spec.streamRef.name : `${metadata.namespace}/${spec.streamRef.name}`
-    return openLmdbQueueStore({
-      directory: spec.directories.queue,
-      shard: { stream, shard: spec.shard },
-      ...(queueVolumeUid !== undefined && { volume: queueVolumeUid }),
-      clock: Date.now,
-      onBroken: (error: unknown) => this.#breakWith(error),
-      ...(spec.replication && {
-        replicated: true,
-        neededFrom: () => this.#shard?.neededFrom() ?? Infinity,
-        onSyncing: (underWay: boolean) => this.#shard?.noteSyncing(underWay),
-      }),
-    })
-  }
-
-  #openDelivery(own: Pick<SchedulerOptions, 'store' | 'notes' | 'metrics' | 'permission'>, damagedMail: DamagedMail): Scheduler {
-    return openScheduler({
-      ...own,
-      settings: () => this.#settings.instance.spec,
-      log: this.#ports.log,
-      clock: Date.now,
-      random: Math.random,
-      ...(this.#addresses && { attachmentOf: (address: string) => this.#addresses?.attachmentOf(address) }),
-      signal: this.#ports.force,
-      onAddresses: () => this.#wake.poke(),
-      onDamage: (queueId, damage) => damagedMail.note(queueId, damage),
-      onBroken: (error: unknown) => this.#breakWith(error),
-    })
-  }
-
-  #openAddresses(): Promise<ManagedAddresses | undefined> {
-    return openAddresses({
-      settings: () => this.#settings.instance.spec,
-      used: () => this.#parts?.scheduler.usedAddresses() ?? [],
-      onChange: () => {
-        this.#parts?.scheduler.reconfigure()
-        this.#wake.poke()
-      },
-      log: this.#ports.log,
-    })
-  }
-
-  #openRoleDelivery(open: (queue: QueueStore, permission: Permission) => Scheduler): RoleDelivery {
-    return new RoleDelivery({
-      open: (queue) => open(queue, this.#member().permission),
-      assigned: () => this.#settings.instance.spec.addresses.map(({ address }) => address),
-    })
-  }
-
-  /** Loaded only where there are standbys: all else runs without any of it. */
-  async #openShard(
-    resources: AsyncDisposableStack,
-    parts: Pick<ShardOptions, 'store' | 'delivery' | 'addresses'> & Pick<Parts, 'submission'>,
-  ): Promise<void> {
-    const { host, log, api } = this.#ports
-    const { instance, submission } = this.#settings
-    if (api === undefined) throw new ConfigFault([NO_RECORD])
-    const { openShard } = await import('./shard.ts')
-    const { submission: port, submissions } = parts.submission.ports
-    this.#shard = await openShard({
-      instance,
-      ...parts,
-      interruptClients: () => parts.submission.interrupt(),
-      api,
-      listenAddress: submission.listenAddress ?? '::',
-      endpoint: {
-        address: host.podAddress ?? submission.listenAddress ?? '',
-        ports: [{ name: 'submission', port }, ...(submissions === undefined ? [] : [{ name: 'submissions', port: submissions }])],
-      },
-      log,
-      onChange: () => this.#wake.poke(),
-      onBroken: (error) => this.#breakWith(error),
-    })
-    resources.use(this.#shard)
-  }
-
-  #member(): Shard {
-    if (this.#shard === undefined) throw new Error('the shard must be open, was not')
-    return this.#shard
   }
 
   #breakWith(error: unknown): void {
@@ -296,7 +145,7 @@ class RunningAgent {
   #take(instance: MTAInstance): void {
     const { log } = this.#ports
     // Its annotations ask for something and change no generation.
-    this.#shard?.take(instance)
+    this.#parts?.shard?.take(instance)
     const { generation } = instance.metadata
     // Our own reports change the object too; only another generation is another document. A file has none and is read when asked to.
     if (generation !== undefined && generation === this.#taken) return
@@ -313,7 +162,7 @@ class RunningAgent {
     log.info({ generation: metadata.generation, mode: spec.mode }, 'document taken')
     if (this.#settings.restartNeeded.length > 0) log.warn({ fields: this.#settings.restartNeeded }, 'another process is needed')
     this.#parts?.scheduler.reconfigure()
-    this.#addresses?.reconsider()
+    this.#parts?.addresses?.reconsider()
     this.#reconfigureSubmission()
     void this.#keeper.keep(this.#settings.instance)
     this.#wake.poke()
@@ -364,99 +213,14 @@ class RunningAgent {
   }
 
   #facts(): ReportFacts {
-    const { instance, restartNeeded } = this.#settings
-    const { store, roomWatch, scheduler, credentials, damagedMail } = this.#opened()
-    const wanted = instance.spec.addresses.map(({ address }) => address)
-    const managed = this.#addresses?.report()
-    const directory = instance.spec.directories.queue
-    const { bavail, blocks, bsize } = statfsSync(directory)
-    return {
-      generation: instance.metadata.generation,
-      version: this.#ports.version,
-      activity: this.#activity(store, scheduler),
-      restartNeeded,
-      wantedAddresses: wanted,
-      presentAddresses: managed?.held ?? presentAddresses(wanted, networkInterfaces()),
-      ...(managed && { managed }),
-      // One that was taken out of the document is free when no connection is open from it, when what is kept does not name it either, and where it was
-      // brought, when it is gone again.
-      usedAddresses: [...new Set([...scheduler.usedAddresses(), ...this.#keeper.addresses(), ...(this.#addresses?.there() ?? [])])],
-      unbindable: scheduler.unavailableAddresses(),
-      credentials: credentials.judge(Date.now()),
-      storage: {
-        directory,
-        freeBytes: bavail * bsize,
-        volumeBytes: blocks * bsize,
-        refusesMail: roomWatch.refusesMail(),
-        damagedMessages: damagedMail.count(),
-      },
-      ...(this.#shard && { replication: this.#shard.status() }),
-    }
-  }
-
-  /** Whether this instance takes mail in and delivers it: of a shard, the primary alone. */
-  #leads(): boolean {
-    if (this.#settings.instance.spec.replication === undefined) return true
-    return this.#shard !== undefined && this.#shard.activity().gate !== 'Standby'
-  }
-
-  #opened(): Parts {
     if (this.#parts === undefined) throw new Error('nothing is open yet')
-    return this.#parts
-  }
-
-  #activity(store: QueueStore, scheduler: Scheduler): Activity {
-    return {
-      mode: this.#settings.submission.mode,
-      stopping: this.#stopping,
-      room: store.room(0),
-      totals: store.totals(),
-      receiving: this.#parts?.submission.receiving() ?? 0,
-      inFlight: scheduler.inFlight(),
-      ...(this.#shard && { member: this.#shard.activity() }),
-    }
+    const { version } = this.#ports
+    return readFacts({ settings: this.#settings, stopping: this.#stopping, version, keeper: this.#keeper }, this.#parts)
   }
 }
-
-/** What clients of an instance with standbys are told until it knows its shard. */
-const STARTING = { code: 421, enhanced: '4.3.2', text: 'this instance is starting; try again' } as const
 
 /** After each mebibyte: at most ten a second are read, and 20 GB take half an hour. */
 const SCRUB_REST_MILLIS = 100
-
-type Parts = {
-  readonly store: LogQueueStore
-  readonly roomWatch: RoomWatch
-  readonly damagedMail: DamagedMail
-  readonly credentials: Credentials
-  readonly submission: Submission
-  readonly scheduler: Scheduler
-  readonly ports: Submission['ports'] & { readonly admin: number }
-}
-
-function queueReport(store: QueueStore, scheduler: Scheduler): QueueReport {
-  const { oldestAcceptedAt, ...totals } = store.totals()
-  const oldest = oldestAcceptedAt === undefined ? {} : { oldestTime: formatTime(oldestAcceptedAt) }
-  return { ...totals, inFlight: scheduler.inFlight(), ...oldest }
-}
-
-/** Ends early, without a fault, when the signal aborts. */
-const pause = (millis: number, signal: AbortSignal): Promise<void> => wait(millis, undefined, { signal, ref: false }).catch(() => undefined)
-
-/** A sleep that others can end. */
-class Wake {
-  #poked = new AbortController()
-
-  poke(): void {
-    this.#poked.abort()
-  }
-
-  async sleep(millis: number, signal: AbortSignal): Promise<void> {
-    const until = AbortSignal.any([this.#poked.signal, signal])
-    await pause(millis, until)
-    this.#poked = new AbortController()
-  }
-}
 
 /** undefined when the signal ended the wait; a fault that has nothing to do with it is thrown. */
 async function untilStopped<T>(waited: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
