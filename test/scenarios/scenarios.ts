@@ -24,6 +24,7 @@ import { scenario as pairDrain } from './pair-drain.ts'
 import { longScenario as pairRebuiltLarge, scenario as pairRebuilt } from './pair-rebuilt.ts'
 import { scenario as pairRecord } from './pair-record.ts'
 import { scenario as pairStuck } from './pair-stuck.ts'
+import { scenario as pairVolumes } from './pair-volumes.ts'
 import { scenario as pairUpgrade } from './pair-upgrade.ts'
 import { scenario as scaleUnderLoad } from './scale-under-load.ts'
 import type { Scenario } from './scenario.ts'
@@ -70,6 +71,7 @@ export const SCENARIOS: readonly Scenario[] = [
   pairRebuiltLarge,
   pairStuck,
   pairRecord,
+  pairVolumes,
   apiServerDown,
 ]
 
