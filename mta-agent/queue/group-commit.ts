@@ -22,15 +22,20 @@ const PAUSE_MILLIS = 1000
 
 export class GroupCommit<C extends Change> {
   readonly #commit: (changes: readonly C[]) => Promise<CommitResult<C>>
+  readonly #whenStuck: (change: C) => Error | undefined
   readonly #closing = new AbortController()
   #waiting: C[] = []
   #running: Promise<void> | undefined
   #stuck = false
   #end: Error | undefined
 
-  /** `commit` calls done or failed of each change that it does not return. It must not reject. */
-  constructor(commit: (changes: readonly C[]) => Promise<CommitResult<C>>) {
+  /**
+   * `commit` calls done or failed of each change that it does not return. It must not reject. `whenStuck`: what a change fails with that shall not wait
+   * behind those which are tried once more.
+   */
+  constructor(commit: (changes: readonly C[]) => Promise<CommitResult<C>>, whenStuck: (change: C) => Error | undefined) {
     this.#commit = commit
+    this.#whenStuck = whenStuck
   }
 
   push(change: C): void {
@@ -39,6 +44,7 @@ export class GroupCommit<C extends Change> {
       return
     }
     this.#waiting.push(change)
+    if (this.#stuck) this.#failWhatCannotWait()
     this.#running ??= this.#run()
   }
 
@@ -61,11 +67,21 @@ export class GroupCommit<C extends Change> {
       wake?.()
       if (!this.#stuck) continue
       this.#waiting = [...again, ...this.#waiting]
+      this.#failWhatCannotWait()
       await delay(PAUSE_MILLIS, undefined, { signal: this.#closing.signal }).catch(rethrowUnlessAborted)
       if (this.#closing.signal.aborted)
         this.stop(new Error('the disk of the queue was full to the end: what came of attempts could not be recorded'))
     }
     this.#running = undefined
+  }
+
+  #failWhatCannotWait(): void {
+    const waiting = this.#waiting.splice(0)
+    for (const change of waiting) {
+      const error = this.#whenStuck(change)
+      if (error === undefined) this.#waiting.push(change)
+      else change.failed(error)
+    }
   }
 
   #takeBatch(): readonly C[] {

@@ -45,7 +45,10 @@ export class LogWriter {
   readonly #options: StoreOptions
   readonly #room: RoomMeter
   readonly #listener: CommitListener
-  readonly #commits = new GroupCommit<Change>((changes) => this.#commit(changes))
+  readonly #commits = new GroupCommit<Change>(
+    (changes) => this.#commit(changes),
+    (change) => (this.#waits(change) ? undefined : new QueueFull('the disk is full')),
+  )
   #position: StorePosition
   #firstSequence: number
   /** Everything before it cannot be taken back any more. */
