@@ -29,7 +29,8 @@ echo "$WHO"
 Nothing to do.
 `
 
-test('a section has its own shell blocks and no others', () => {
+test('a section has its own shell blocks and no others, what stands before the first one too', () => {
+  expect(shellBlocks(PAGE, 'A page')).toEqual(['kubectl get nodes\n'])
   expect(shellBlocks(PAGE, 'It is gone')).toEqual(['kubectl -n mail get mtai bulk-0-b\n', 'WHO=nobody AGE=1\necho "$WHO"\n'])
 })
 

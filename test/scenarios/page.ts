@@ -16,7 +16,7 @@ export type Names = {
 
 /** The shell blocks of a section, in the order in which they stand there. Throws when there is no such section, or none in it. */
 export function shellBlocks(page: string, heading: string): readonly string[] {
-  const section = page.split(/^## /m).find((part) => part.startsWith(`${heading}\n`))
+  const section = page.split(/^##? /m).find((part) => part.startsWith(`${heading}\n`))
   if (section === undefined) throw new Error(`the page must have a section "${heading}", has none`)
   const blocks = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = '']) => block)
   if (blocks.length === 0) throw new Error(`section "${heading}" must have a shell block, has none`)
@@ -54,7 +54,12 @@ export async function openStuckPage(stage: Stage): Promise<(primary: string, sta
     async (heading, { block: index = 0, fillIn: values = {} } = {}) => {
       const block = shellBlocks(text, heading)[index]
       if (block === undefined) throw new Error(`section "${heading}" must have a shell block ${index + 1}, has none`)
-      const words = { 'bulk-0-a': primary, 'bulk-0-b': standby, 'bulk-0-b-queue': `${standby}-queue` }
+      const words = Object.fromEntries(
+        ['', '-queue', '-replication'].flatMap((what) => [
+          [`bulk-0-a${what}`, `${primary}${what}`],
+          [`bulk-0-b${what}`, `${standby}${what}`],
+        ]),
+      )
       return await stage.shell(fillIn(withNames(block, { namespace: stage.namespace, words }), values))
     }
 }

@@ -1,5 +1,6 @@
 import type { Stage } from './stage.ts'
 import { runCommand } from '#test/support/command.ts'
+import { openStuckPage } from './page.ts'
 import { longestPause } from './pair-looks.ts'
 import { openPair } from './pair.ts'
 import { mustEqual, type Scenario } from './scenario.ts'
@@ -11,16 +12,16 @@ export const scenario: Scenario = {
   async run(stage) {
     const pair = await openPair(stage, 'renewed')
     const [first, second] = [await pair.primary(), await pair.standby()]
+    const page = (await openStuckPage(stage))(first.name, second.name)
     const before = await stage.podIdentities('renewed')
     const load = await pair.load()
     const probe = await pair.probe()
     await load.accepted(200)
 
     const begun = Date.now()
-    // As docs/standbys-stuck.md says.
     const names = [second.name, first.name]
     const old = await Promise.all(names.map((name) => shownBy(stage, name)))
-    for (const name of names) await stage.kubectl('delete', 'secret', `${name}-replication`)
+    await page('New certificates, now')
     for (const [index, name] of names.entries())
       await stage.waitFor(`${name} to show another certificate`, 150_000, async () => {
         const now = await shownBy(stage, name)
