@@ -62,7 +62,8 @@ export async function applyEntries(writer: LogWriter, entries: readonly StoredEn
       addTo: (batch) => addAll(batch, checked, stopsAt),
     })
   }
-  if (refused.length > 0) throw refused[0]
+  // One that does not fit lies before the one that the checks found, if both did.
+  if (refused.length > 0) throw refused.at(-1)
 }
 
 type CheckedEntry = { readonly entry: LogEntry; readonly stored: StoredEntry }

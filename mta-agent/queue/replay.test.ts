@@ -157,3 +157,19 @@ test('entries that do not follow the last one, or are damaged, are refused and c
   await copy.applyEntries([one!, two!])
   expect(copy.lastSequence()).toBe(2)
 })
+
+test('of entries that come together those before the first that does not fit are durable, and it is named', async () => {
+  using directory = temporaryDirectory()
+  using other = temporaryDirectory()
+  await using queue = await openQueue(directory.path)
+  await using copy = await openQueue(other.path)
+  for (let nth = 0; nth < 4; nth++) await queue.append(message())
+  const [one, two, three, four] = queue.readLog(1, 10)
+  const damaged = { ...four!, content: Buffer.from('not what was accepted') }
+
+  const gap = 'the next entry must be of sequence 2, was of 3'
+  await expect(copy.applyEntries([one!, three!, damaged])).rejects.toThrow(gap)
+  const afterGap = copy.lastSequence()
+  await expect(copy.applyEntries([two!, three!, damaged])).rejects.toThrow('entry 4, its content: must be of 25 bytes, was of 21')
+  expect({ afterGap, last: copy.lastSequence() }).toEqual({ afterGap: 1, last: 3 })
+})
