@@ -63,6 +63,31 @@ test('a destination without room costs no reading', () => {
   expect(rows.read).toBe(0)
 })
 
+test('waking costs nothing, however many destinations have changed: they are looked into some at a time', () => {
+  const keys = Array.from({ length: 2_100 }, (_, nth) => row(5, nth + 1, `d${String(nth).padStart(4, '0')}.example`))
+  let read = 0
+  const inLane = ({ after }: Range): readonly Buffer[] => {
+    const key = keys[Number(after!.toString('latin1', 1, 5))]!
+    read++
+    return after!.compare(key) < 0 ? [key] : []
+  }
+  const schedule = new Schedule({ has: () => true, keys: inLane }, new Map())
+  schedule.sleep()
+  for (const key of keys) schedule.add(key)
+  schedule.wake()
+  const atOnce = read
+  const first = schedule.takeDue(10, 5_000).length
+  const next = [schedule.nextDueAt(), read < 4_100]
+  const rest = schedule.takeDue(10, 5_000).length
+  expect({ atOnce, first, next, rest, last: schedule.nextDueAt() }).toEqual({
+    atOnce: 0,
+    first: 1_000,
+    next: [0, true],
+    rest: 1_100,
+    last: undefined,
+  })
+})
+
 type Move =
   | { readonly kind: 'insert'; readonly dueAt: number; readonly lane: number }
   | { readonly kind: 'take'; readonly now: number; readonly limit: number }

@@ -13,8 +13,9 @@ export class Schedule {
   readonly #lanes = new Map<Domain, DestinationLane>()
   readonly #heap = new IndexedHeap<DestinationLane>(isBefore)
   readonly #taken = new Set<string>()
-  /** While nothing is taken: lanes that have changed, of which it was not looked what comes first. */
-  #asleep: Set<DestinationLane> | undefined
+  /** Lanes that have changed while nothing was taken, of which it was not looked what comes first. None of them is in the heap. */
+  readonly #unseen = new Set<DestinationLane>()
+  #isAsleep = false
   readonly #isTaken = (key: Buffer): boolean => this.#taken.has(nameOf(key))
 
   /** `rows`: how many rows each destination has in the schedule. */
@@ -29,9 +30,10 @@ export class Schedule {
     }
   }
 
-  /** Takes rows due at `now`, earliest first. */
+  /** Takes rows due at `now`, earliest first of the lanes that it has looked into. */
   takeDue(now: Millis, limit: number, room: DestinationRoom = () => Infinity): readonly Buffer[] {
     this.#requireAwake()
+    this.#lookAtSome()
     const keys: Buffer[] = []
     const left = new Map<DestinationLane, number>()
     try {
@@ -56,8 +58,11 @@ export class Schedule {
     return keys
   }
 
+  /** Long ago, where there is more to look into. */
   nextDueAt(room: DestinationRoom = () => Infinity): Millis | undefined {
     this.#requireAwake()
+    this.#lookAtSome()
+    if (this.#unseen.size > 0) return 0
     const first = this.#heap.first()
     if (!first || room(first.destination) > 0) return first?.dueAt()
     // Looking at all of them is quicker than taking those without room out of the heap and putting them back.
@@ -98,10 +103,7 @@ export class Schedule {
   release(key: Buffer): void {
     this.#taken.delete(nameOf(key))
     const lane = this.#lane(readDestination(key))
-    if (this.#asleep) {
-      this.#asleep.add(lane)
-      return
-    }
+    if (this.#isForLater(lane)) return
     lane.add(key)
     lane.rest()
     this.#place(lane)
@@ -118,35 +120,45 @@ export class Schedule {
     }
     this.#heap.remove(lane)
     this.#lanes.delete(lane.destination)
-    this.#asleep?.delete(lane)
+    this.#unseen.delete(lane)
   }
 
   /** Nothing is taken until `wake`: rows come and go without being looked for. */
   sleep(): void {
-    this.#asleep ??= new Set()
+    this.#isAsleep = true
   }
 
-  /** Costs a look into each lane that has changed meanwhile. */
+  /** Costs nothing at once: whoever takes looks into some of the lanes that have changed each time, for there may be as many as domains. */
   wake(): void {
-    const changed = this.#asleep ?? []
-    this.#asleep = undefined
-    for (const lane of changed) {
+    this.#isAsleep = false
+  }
+
+  #requireAwake(): void {
+    if (this.#isAsleep) throw new Error('the schedule must be awake to be taken from, was asleep')
+  }
+
+  /** What comes first in it is looked for when somebody takes. */
+  #isForLater(lane: DestinationLane): boolean {
+    if (this.#isAsleep && !this.#unseen.has(lane)) {
+      this.#heap.remove(lane)
+      this.#unseen.add(lane)
+    }
+    return this.#unseen.has(lane)
+  }
+
+  #lookAtSome(): void {
+    let looks = 0
+    for (const lane of this.#unseen) {
+      if (looks++ === LOOKS_AT_ONCE) return
+      this.#unseen.delete(lane)
       lane.startAgain()
       lane.rest()
       this.#place(lane)
     }
   }
 
-  #requireAwake(): void {
-    if (this.#asleep) throw new Error('the schedule must be awake to be taken from, was asleep')
-  }
-
   #refresh(lane: DestinationLane, changed: Buffer): void {
-    if (this.#asleep) {
-      this.#asleep.add(lane)
-      return
-    }
-    if (!lane.first()?.equals(changed)) return
+    if (this.#isForLater(lane) || !lane.first()?.equals(changed)) return
     lane.find()
     lane.rest()
     this.#place(lane)
@@ -165,6 +177,9 @@ export class Schedule {
     return lane
   }
 }
+
+/** Some hundredths of a second: whoever is promoted must not hang over it. */
+const LOOKS_AT_ONCE = 1_000
 
 const isBefore = (a: DestinationLane, b: DestinationLane): boolean =>
   a.dueAt() === b.dueAt() ? compareDue(a.first()!, b.first()!) < 0 : a.dueAt() < b.dueAt()
