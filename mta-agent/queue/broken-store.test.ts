@@ -44,30 +44,36 @@ test('a commit that fails for another reason than a full disk ends the store: no
   expect({ room: store.room(1), due: store.takeDue(NOON, 10), last: store.lastSequence() }).toEqual({ room: 'full', due: [], last: 1 })
 })
 
-test('a row of undo that is missing when its entry of an earlier run is committed ends the store, once', async () => {
-  using directory = temporaryDirectory()
-  {
-    await using before = await openQueue(directory.path, { replicated: true })
-    await before.beginEpoch(1)
-    await before.append(message())
-  }
-  await using tables = openTables(directory.path)
-  const ended = Promise.withResolvers<unknown>()
-  let told = 0
-  const onBroken = (error: unknown): void => {
-    told++
-    ended.resolve(error)
-  }
-  const store = await openQueueStore(
-    { ...tables, get: (table, key) => (table === 'undo' ? undefined : tables.get(table, key)) },
-    { shard: { stream: 'news', shard: 0 }, clock: () => NOON, measureSpace: () => ROOM, onBroken, replicated: true },
-  )
-  await store.beginEpoch(2)
-  store.setCommitted(1)
-  expect(String(await ended.promise)).toContain('undo 1: must be there until it is forgotten, was missing')
-  await expect(store.append(message())).rejects.toThrow('no room')
-  expect(told).toBe(1)
-})
+test.each([
+  { disk: 'has room', freeBytes: ROOM.freeBytes },
+  { disk: 'is full', freeBytes: 0 },
+])(
+  'a row of undo that is missing when its entry of an earlier run is committed ends the store, once: the disk $disk',
+  async ({ freeBytes }) => {
+    using directory = temporaryDirectory()
+    {
+      await using before = await openQueue(directory.path, { replicated: true })
+      await before.beginEpoch(1)
+      await before.append(message())
+    }
+    await using tables = openTables(directory.path)
+    const ended = Promise.withResolvers<unknown>()
+    let told = 0
+    const onBroken = (error: unknown): void => {
+      told++
+      ended.resolve(error)
+    }
+    const store = await openQueueStore(
+      { ...tables, get: (table, key) => (table === 'undo' ? undefined : tables.get(table, key)) },
+      { shard: { stream: 'news', shard: 0 }, clock: () => NOON, measureSpace: () => ({ ...ROOM, freeBytes }), onBroken, replicated: true },
+    )
+    await store.beginEpoch(2)
+    store.setCommitted(1)
+    expect(String(await ended.promise)).toContain('undo 1: must be there until it is forgotten, was missing')
+    await expect(store.append(message())).rejects.toThrow('no room')
+    expect(told).toBe(1)
+  },
+)
 
 test.each<{ what: string; write: (tables: Tables) => readonly Write[]; error: RegExp }>([
   { what: 'a damaged delivery', write: (tables) => [flipped(tables, 'deliveries')], error: /^deliveries [0-9a-f]+: must be of checksum/ },

@@ -301,9 +301,9 @@ export class LogWriter {
     return Math.min(this.#committed, forgotten, this.#options.neededFrom?.() ?? Infinity)
   }
 
-  /** A full disk is a state that passes; anything else ends the store. In both cases nothing of the batch may be there. */
+  /** A full disk is a state that passes; anything else ends the store, also damage that is met on a full disk. In both cases nothing of the batch may be there. */
   #commitFailed(error: unknown, batch: Batch, added: readonly Change[]): CommitResult<Change> {
-    if (!this.#isUnchanged() || !this.#isDiskFull(error, batch)) return this.#broken(error, added)
+    if (error instanceof CorruptRecord || !this.#isUnchanged() || !this.#isDiskFull(error, batch)) return this.#broken(error, added)
     const again = added.filter((change) => this.#waits(change))
     for (const change of added) if (!again.includes(change)) change.failed(new QueueFull('the disk became full', { cause: error }))
     return { again }
