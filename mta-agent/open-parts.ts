@@ -172,7 +172,8 @@ class Opening {
       log,
       clock: Date.now,
       random: Math.random,
-      ...(this.#addresses && { isAttached: (address: string) => this.#addresses?.isAttached(address) ?? false }),
+      // Not spread in: a name that nobody asks for would be no error then.
+      attachmentOf: this.#addresses && ((address) => this.#addresses?.attachmentOf(address)),
       signal: force,
       onAddresses: onChange,
       onDamage: (queueId, damage) => damagedMail.note(queueId, damage),

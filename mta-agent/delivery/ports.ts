@@ -69,7 +69,7 @@ export type SchedulerOptions = {
    * Of source addresses that come and go: a number for the time that this one is on the node now, another one each time; undefined while it is not.
    * Always there, when absent. Call `reconfigure` after it answers differently.
    */
-  readonly attachmentOf?: (address: string) => number | undefined
+  readonly attachmentOf?: ((address: string) => number | undefined) | undefined
   /** Aborting it is stop(0). */
   readonly signal: AbortSignal
   /** Called when unavailableAddresses() or usedAddresses() answers differently. Must not throw. */
