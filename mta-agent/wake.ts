@@ -16,5 +16,10 @@ export class Wake {
 }
 
 /** Ends early, without a fault, when the signal aborts. */
-export const pause = (millis: number, signal: AbortSignal): Promise<void> =>
-  wait(millis, undefined, { signal, ref: false }).catch(() => undefined)
+export async function pause(millis: number, signal: AbortSignal): Promise<void> {
+  try {
+    await wait(millis, undefined, { signal, ref: false })
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+}
