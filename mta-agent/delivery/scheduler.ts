@@ -185,7 +185,7 @@ class RunningScheduler implements Scheduler {
     const times = [nextDue, this.#destinations.nextOpening(now), this.#sources.nextTrial(now), this.#expiryDue].filter(
       (at) => at !== undefined,
     )
-    // What is due and was not given is withheld (no attempt could be recorded on a full disk): asking again at once would spin.
+    // What is due and was not given is withheld (no attempt could be recorded, on a full disk or with too many marks that no standby has): asking again at once would spin.
     // setTimeout takes at most 2^31 - 1 ms, and fires at once above.
     const wait = Math.min(Math.max(WITHHELD_MILLIS, Math.min(...times) - now), 3_600_000)
     this.#timer = setTimeout(() => this.#wake(), wait)
